@@ -1,0 +1,111 @@
+"""The contract between the core and a backbone: what a plugin's adapter provides."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .errors import PromptError, SettingError
+from .generation import Generation
+from .sites import Site
+from .text import Token
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Adapter(ABC):
+    """Drives one loaded backbone. A subclass is what an adapter plugin registers.
+
+    Everything model-specific is here; the core finds the attention calls itself, so an adapter never
+    rewrites a module's forward.
+    """
+
+    key: ClassVar[str]
+    """The name users type; the same as the plugin's entry point."""
+    library: ClassVar[str]
+    """The library the backbone comes from, as pip knows it."""
+
+    backbone: torch.nn.Module
+    """The module that all site paths start from."""
+    checkpoint: str
+    """Where the weights came from: a named checkpoint, a folder or a hub id."""
+    max_tokens: int
+    """How many tokens the text encoder takes, special ones included."""
+    max_duration: float
+    """The longest audio the backbone can make, in seconds."""
+
+    @classmethod
+    @abstractmethod
+    def from_checkpoint(cls, checkpoint: str, *, device: str = "cpu", dtype: str = "float32") -> Adapter:
+        """Load a backbone from a folder or a hub id through its library's own loader.
+
+        ``dtype`` is a torch dtype's name. Raises CheckpointError when the checkpoint is missing, partial or corrupt.
+        """
+
+    @abstractmethod
+    def tokenize(self, prompt: str) -> tuple[Token, ...]:
+        """The prompt's tokens in the order of the text keys, special tokens included, never truncated."""
+
+    @abstractmethod
+    def sites(self, num_tokens: int) -> Sequence[Site]:
+        """All sites of the backbone for a prompt of ``num_tokens`` tokens, of every role it has."""
+
+    @abstractmethod
+    def conditional_rows(self, batch: int) -> slice:
+        """Which rows of a batch at a cross-attention site are conditional *right now*.
+
+        While ``_generate`` runs with classifier-free guidance that is one half; in ``replay`` it is all of them.
+        """
+
+    @abstractmethod
+    def _generate(self, prompt: str, tokens: tuple[Token, ...], *, seed: int, duration: float, guidance: float,
+                  **settings: Any) -> Generation:
+        """Make audio; called by :meth:`generate` after the arguments have been checked."""
+
+    @abstractmethod
+    def replay(self, generation: Generation, batch: int = 1) -> torch.Tensor:
+        """Run the backbone once over ``generation`` as it was made, without guidance, ``batch`` times in one batch.
+
+        Returns the final hidden states [batch, positions, width] (after the last norm, before the output
+        heads). Runs under the caller's grad mode and patches; gradients reach whatever a patch put in.
+        """
+
+    def generate(self, prompt: str, *, seed: int = 0, duration: float = 5.0, guidance: float = 3.0,
+                 **settings: Any) -> Generation:
+        """Generate audio from ``prompt``; the same seed and settings give the same audio on one machine.
+
+        Inside ``xattnmask.patch`` the audio is generated under the mask.
+
+        Args:
+            prompt: the text; must hold at least one word.
+            seed: seed of the sampling.
+            duration: seconds of audio.
+            guidance: classifier-free guidance scale; 1 switches guidance off.
+            settings: what else the backbone's own generate takes (see the adapter's docs).
+
+        Raises:
+            PromptError: the prompt is empty or too long.
+            SettingError: a setting is out of range.
+        """
+        tokens = self.check_prompt(prompt)
+        if not 0 < duration <= self.max_duration:
+            raise SettingError(f"duration must be above 0 and at most {self.max_duration:g} s, not {duration:g}")
+        return self._generate(prompt, tokens, seed=seed, duration=duration, guidance=guidance, **settings)
+
+    def regenerate(self, generation: Generation, seed: int | None = None) -> Generation:
+        """Generate again with the prompt and settings of ``generation``: what a mask is judged by when patched."""
+        seed = generation.seed if seed is None else seed
+        return self.generate(generation.prompt, seed=seed, **generation.settings)
+
+    def check_prompt(self, prompt: str) -> tuple[Token, ...]:
+        """Tokenize ``prompt``; raise PromptError if it has no word or too many tokens."""
+        if not prompt.strip():
+            raise PromptError("the prompt is empty: give at least one word")
+        tokens = self.tokenize(prompt)
+        if len(tokens) > self.max_tokens:
+            raise PromptError(
+                f"the prompt has {len(tokens)} tokens and the text encoder takes {self.max_tokens}: shorten it"
+            )
+        return tokens

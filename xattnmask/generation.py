@@ -1,0 +1,53 @@
+"""A generation: audio, and all that is needed to replay it exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .text import Token, Word, words_of
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What a model made from a prompt.
+
+    Attributes:
+        prompt: the text.
+        audio: float32 [samples], or [channels, samples].
+        sample_rate: samples a second.
+        tokens: the prompt's tokens, in the order of the text keys.
+        seed: the seed that repeats it.
+        settings: the arguments of ``generate`` besides prompt and seed (duration, guidance, ...), JSON-able.
+        model: the adapter's key.
+        checkpoint: the named checkpoint, folder or hub id it came from.
+        times: float64 [frames + 1], edges of the audio frames in seconds.
+        positions: int [frames, k], the sequence positions whose hidden states emit each frame
+            (k codebooks under a delay pattern; 1 otherwise).
+        replay: tensors by name, private to the adapter that made it (codes, latents, noise).
+    """
+
+    prompt: str
+    audio: np.ndarray
+    sample_rate: int
+    tokens: tuple[Token, ...]
+    seed: int
+    settings: Mapping[str, Any]
+    model: str
+    checkpoint: str
+    times: np.ndarray
+    positions: np.ndarray
+    replay: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """The prompt's words with the indices of their tokens."""
+        return words_of(self.prompt, self.tokens)
+
+    @property
+    def duration(self) -> float:
+        """Length of the audio in seconds."""
+        return self.audio.shape[-1] / self.sample_rate

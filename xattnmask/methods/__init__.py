@@ -1,0 +1,1 @@
+"""Attribution methods: each turns a generation into importance[position, token]."""

@@ -1,0 +1,41 @@
+"""What a site is: one attention module in which text keys are attended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Role = Literal["cross", "self", "text-encoder", "prefix"]
+"""``cross``: queries are audio, keys are text. ``self``: the audio decoder's own self-attention (needed
+for the contexts ``none`` and ``frozen``). ``text-encoder``: self-attention among the text tokens.
+``prefix``: self-attention over a sequence that starts with the text."""
+
+Offset = Callable[[Mapping[str, Any]], int]
+"""From the keyword arguments of the module's forward (positional ones bound to their names) to the
+position of its first query in the whole sequence; what a key-value cache makes necessary."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """One attention module of a backbone, described so that the core can patch it.
+
+    Attributes:
+        path: module path inside the backbone, as ``torch.nn.Module.get_submodule`` takes it.
+        layer: index of the layer, counted within the role and stream.
+        role: see :data:`Role`.
+        stream: name of the text stream the keys come from (a backbone may have several).
+        keys: which key columns hold the prompt's tokens, in order; None for all columns.
+        queries: which queries are masked; all by default (a prefix model masks the audio part only).
+        calls: attention calls one forward of the module makes.
+        offset: position of the first query under a key-value cache; None where there is no cache.
+    """
+
+    path: str
+    layer: int
+    role: Role = "cross"
+    stream: str = "text"
+    keys: slice | Sequence[int] | None = None
+    queries: slice = slice(None)
+    calls: int = 1
+    offset: Offset | None = None
