@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["cross", "self", "text-encoder", "prefix"]
@@ -36,6 +36,9 @@ class Site:
     role: Role = "cross"
     stream: str = "text"
     keys: slice | Sequence[int] | None = None
-    queries: slice = slice(None)
+    queries: slice = field(default_factory=lambda: slice(None))
     calls: int = 1
-    offset: Offset | None = None
+    offset: Offset | None = field(default=None, compare=False)
+
+    def __hash__(self) -> int:  # slices have no hash before Python 3.12
+        return hash((self.path, self.role, self.stream))
