@@ -1,0 +1,88 @@
+"""Loading through ``from_pretrained``, with every failure told in one line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from xattnmask.errors import CheckpointError, SettingError
+
+HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+NO_LIMIT = 10**6
+DEFAULT_TOKENS = 512
+
+
+def load(model_class: type, checkpoint: str, *, device: str, dtype: str) -> tuple[Any, Any]:
+    """The model (evaluation mode, no gradients, codec in float32) and its fast tokenizer.
+
+    Raises:
+        CheckpointError: missing, partial, corrupt, or of another class.
+        SettingError: no such device or dtype.
+    """
+    precision = _dtype(dtype)
+    _check_config(model_class, checkpoint)
+    tokenizer = _attempt(checkpoint, "its tokenizer", transformers.AutoTokenizer.from_pretrained, checkpoint)
+    if not tokenizer.is_fast:
+        raise CheckpointError(f"{checkpoint}: its tokenizer gives no character offsets (no fast tokenizer)")
+    model = _load_model(model_class, checkpoint)
+    for name, child in model.named_children():
+        if name != "audio_encoder":
+            child.to(precision)
+    if model.decoder.config._attn_implementation is None:  # would be silently non-causal
+        model.decoder.set_attn_implementation("sdpa")
+    return _to_device(model.eval().requires_grad_(False), device), tokenizer
+
+
+def token_limit(tokenizer: Any, config: Any) -> int:
+    """How many tokens the text encoder takes: what the tokenizer says, else the encoder, else T5's 512."""
+    if tokenizer.model_max_length < NO_LIMIT:
+        return int(tokenizer.model_max_length)
+    return int(getattr(config, "n_positions", None) or DEFAULT_TOKENS)
+
+
+def _check_config(model_class: Any, checkpoint: str) -> None:
+    path = Path(checkpoint)
+    if not path.is_dir() and (path.exists() or not HUB_ID.fullmatch(checkpoint)):
+        raise CheckpointError(f"{checkpoint}: no such checkpoint folder")
+    what = "its config.json" if path.is_dir() else "it as a folder, nor from the hub by this id (offline or unknown?)"
+    config = _attempt(checkpoint, what, transformers.AutoConfig.from_pretrained, checkpoint)
+    wanted = model_class.config_class.model_type
+    if config.model_type != wanted:
+        raise CheckpointError(f"{checkpoint}: holds a model of type {config.model_type!r}, not {wanted!r}")
+
+
+def _load_model(model_class: Any, checkpoint: str) -> Any:
+    model, info = _attempt(
+        checkpoint, "its weights", model_class.from_pretrained, checkpoint,
+        torch_dtype=torch.float32, output_loading_info=True,
+    )
+    for kind in ("missing_keys", "mismatched_keys"):
+        if keys := sorted(map(str, info[kind])):
+            raise CheckpointError(f"{checkpoint}: {len(keys)} {kind.replace('_', ' ')} in its weights, e.g. {keys[0]}")
+    return model
+
+
+def _attempt(checkpoint: str, what: str, function: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call a library's loader; whatever it raises becomes a CheckpointError of one line."""
+    try:
+        return function(*args, **kwargs)
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"{checkpoint}: cannot read {what}: {reason}") from error
+
+
+def _dtype(name: str) -> torch.dtype:
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise SettingError(f"dtype must be a floating torch dtype such as float32 or bfloat16, not {name!r}")
+    return dtype
+
+
+def _to_device(model: Any, device: str) -> Any:
+    try:
+        return model.to(torch.device(device))
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise SettingError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,151 @@
+"""MusicGen: an autoregressive decoder whose cross-attention reads the text.
+
+This is also the example of how to write an adapter: load, tokenize, name the sites, generate, replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import transformers
+from transformers import LogitsProcessorList, StoppingCriteriaList
+from xattnmask.adapter import Adapter
+from xattnmask.errors import SettingError
+from xattnmask.generation import Generation
+from xattnmask.plugins.hookspecs import hookimpl
+from xattnmask.sites import Site
+from xattnmask.text import Token
+
+from .caches import cross_offset, self_offset
+from .checks import check_causal, check_codes
+from .delay import delay, delays, emitters, undelay
+from .loading import load, token_limit
+from .sampling import FiniteLogits, Recorder, seeded
+from .tokens import tokenize
+
+DEFAULT_DURATION = 30.0
+"""Seconds MusicGen was trained on; for checkpoints whose generation config has no length of its own."""
+
+
+class MusicGen(Adapter):
+    """MusicGen of transformers, mono or stereo.
+
+    ``generate`` takes, besides the common arguments: ``temperature`` (1.0), ``top_k`` (250; 0 for no limit) and
+    ``do_sample`` (True; False for greedy decoding).
+    """
+
+    key: ClassVar[str] = "musicgen"
+    library: ClassVar[str] = "transformers"
+    model_class: ClassVar[Any] = transformers.MusicgenForConditionalGeneration
+
+    def __init__(self, backbone: Any, tokenizer: Any, checkpoint: str) -> None:
+        """Wrap a loaded model; raises CheckpointError if its parts do not fit or its decoder is not causal."""
+        self.backbone = backbone
+        self.tokenizer = tokenizer
+        self.checkpoint = checkpoint
+        self.start = check_codes(backbone, checkpoint)
+        check_causal(backbone, checkpoint)
+        self.delays = delays(backbone.decoder.num_codebooks, backbone.decoder.config.audio_channels)
+        codec = backbone.audio_encoder.config
+        self.frame = codec.hop_length / codec.sampling_rate
+        self.max_tokens = token_limit(tokenizer, backbone.text_encoder.config)
+        self.max_duration = self._longest() * self.frame
+        self._guided = False
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: str, *, device: str = "cpu", dtype: str = "float32") -> MusicGen:
+        """Load a folder or a hub id; the audio codec stays in float32, where other dtypes change its codes."""
+        backbone, tokenizer = load(cls.model_class, checkpoint, device=device, dtype=dtype)
+        return cls(backbone, tokenizer, checkpoint)
+
+    def tokenize(self, prompt: str) -> tuple[Token, ...]:
+        return tokenize(self.tokenizer, prompt)
+
+    def sites(self, num_tokens: int) -> Sequence[Site]:
+        layers = range(len(self.backbone.decoder.model.decoder.layers))
+        path = "decoder.model.decoder.layers.{}.{}"
+        cross = [Site(path.format(i, "encoder_attn"), i, "cross", offset=cross_offset(i)) for i in layers]
+        own = [Site(path.format(i, "self_attn"), i, "self", stream="audio", offset=self_offset(i)) for i in layers]
+        return cross + own + self._encoder_sites()
+
+    def conditional_rows(self, batch: int) -> slice:
+        """Guided generation stacks [conditional, null] in the decoder, and runs the text encoder on one row."""
+        return slice(0, max(batch // 2, 1)) if self._guided else slice(0, batch)
+
+    def replay(self, generation: Generation, batch: int = 1) -> torch.Tensor:
+        ids = torch.tensor([[token.id for token in generation.tokens]], device=self.backbone.device).expand(batch, -1)
+        columns = delay(generation.replay["codes"].to(ids.device), self.delays, self.start).repeat(batch, 1)
+        text = self.backbone.text_encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+        return self._decode(columns, self._project(text))
+
+    def _generate(self, prompt: str, tokens: tuple[Token, ...], *, seed: int, duration: float, guidance: float,
+                  temperature: float = 1.0, top_k: int = 250, do_sample: bool = True) -> Generation:
+        if guidance < 1 or temperature <= 0 or top_k < 0:
+            raise SettingError("guidance must be at least 1, temperature above 0 and top_k not negative")
+        frames = self._frames(duration)
+        ids = torch.tensor([[token.id for token in tokens]], device=self.backbone.device)
+        sampling = {"temperature": temperature, "top_k": top_k, "top_p": 1.0} if do_sample else {}
+        recorder = Recorder()
+        with seeded(seed, ids.device), self._guidance(guidance):
+            audio = self.backbone.generate(
+                input_ids=ids, attention_mask=torch.ones_like(ids), guidance_scale=float(guidance),
+                max_new_tokens=frames + int(self.delays.max()), do_sample=do_sample, num_beams=1, use_cache=True,
+                pad_token_id=self.start, bos_token_id=self.start, decoder_start_token_id=self.start, eos_token_id=None,
+                stopping_criteria=StoppingCriteriaList([recorder]),
+                logits_processor=LogitsProcessorList([FiniteLogits()]), **sampling,
+            )
+        return Generation(
+            prompt=prompt, tokens=tokens, seed=seed, model=self.key, checkpoint=self.checkpoint,
+            audio=np.squeeze(audio[0].float().cpu().numpy()),
+            sample_rate=self.backbone.audio_encoder.config.sampling_rate,
+            settings={"duration": duration, "guidance": guidance, "temperature": temperature, "top_k": top_k,
+                      "do_sample": do_sample},
+            times=np.arange(frames + 1) * self.frame,
+            positions=emitters(frames, self.delays),
+            replay={"codes": undelay(recorder.columns, self.delays, frames).cpu()},
+        )
+
+    def _project(self, text: torch.Tensor) -> torch.Tensor:
+        """Text states in the decoder's width."""
+        project = getattr(self.backbone, "enc_to_dec_proj", None)
+        return text if project is None else project(text)
+
+    def _decode(self, columns: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """Final hidden states [batch, positions, width] of the decoder over ``columns`` [batch * K, positions]."""
+        decoder = self.backbone.decoder.model
+        return decoder(input_ids=columns, encoder_hidden_states=text, use_cache=False).last_hidden_state
+
+    def _encoder_sites(self) -> list[Site]:
+        blocks = range(len(self.backbone.text_encoder.encoder.block))
+        path = "text_encoder.encoder.block.{}.layer.0.SelfAttention"
+        return [Site(path.format(i), i, "text-encoder") for i in blocks]
+
+    def _longest(self) -> int:
+        """Frames of the longest audio: the checkpoint's own maximal length, less the start and the delays."""
+        length = self.backbone.generation_config.max_length or 0
+        own = length - int(self.delays.max()) - 1
+        return own if length > 20 else round(DEFAULT_DURATION / self.frame)  # 20 is transformers' own default
+
+    def _frames(self, duration: float) -> int:
+        frames, least = round(duration / self.frame), max(int(self.delays.max()), 1)
+        if frames < least:
+            raise SettingError(f"duration must be at least {least * self.frame:g} s with this model, not {duration:g}")
+        return frames
+
+    @contextmanager
+    def _guidance(self, guidance: float) -> Iterator[None]:
+        self._guided = guidance > 1
+        try:
+            yield
+        finally:
+            self._guided = False
+
+
+@hookimpl
+def xattnmask_adapter() -> type[Adapter]:
+    """The adapter of key ``musicgen``."""
+    return MusicGen
