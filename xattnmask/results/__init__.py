@@ -1,0 +1,10 @@
+"""Explanations as data: tables, saving and loading, diagnostics. Needs numpy and nothing else; never torch."""
+
+from __future__ import annotations
+
+from .diagnostics import diagnose
+from .explanation import Explanation
+from .files import check_writable
+from .table import WordScore, WordTable
+
+__all__ = ["Explanation", "WordScore", "WordTable", "check_writable", "diagnose"]
