@@ -93,7 +93,7 @@ def test_codes_are_codes_and_give_the_audio(model):
     generation = model.generate(PROMPT, seed=3, duration=1.0, guidance=3.0)
     codes = generation.replay["codes"]
     assert codes.shape == (len(model.delays), 25)
-    assert 0 <= codes.min() and codes.max() < model.backbone.audio_encoder.config.codebook_size
+    assert codes.min() >= 0 and codes.max() < model.backbone.audio_encoder.config.codebook_size
     channels = model.backbone.decoder.config.audio_channels
     with torch.no_grad():
         audio = [model.backbone.audio_encoder.decode(codes[None, None, c::channels], [None]).audio_values[0, 0]

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import transformers
+
 from xattnmask.errors import CheckpointError, SettingError
 
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -25,9 +26,8 @@ def load(model_class: type, checkpoint: str, *, device: str, dtype: str) -> tupl
     precision = _dtype(dtype)
     _check_config(model_class, checkpoint)
     tokenizer = _attempt(checkpoint, "its tokenizer", transformers.AutoTokenizer.from_pretrained, checkpoint)
-    if not tokenizer.is_fast:
-        raise CheckpointError(f"{checkpoint}: its tokenizer gives no character offsets (no fast tokenizer)")
     model = _load_model(model_class, checkpoint)
+    _check_tokenizer(tokenizer, model, checkpoint)
     for name, child in model.named_children():
         if name != "audio_encoder":
             child.to(precision)
@@ -52,6 +52,17 @@ def _check_config(model_class: Any, checkpoint: str) -> None:
     wanted = model_class.config_class.model_type
     if config.model_type != wanted:
         raise CheckpointError(f"{checkpoint}: holds a model of type {config.model_type!r}, not {wanted!r}")
+
+
+def _check_tokenizer(tokenizer: Any, model: Any, checkpoint: str) -> None:
+    """transformers 5 makes an empty tokenizer, without a word, where a checkpoint has no tokenizer files."""
+    if not tokenizer.is_fast:
+        raise CheckpointError(f"{checkpoint}: its tokenizer gives no character offsets (no fast tokenizer)")
+    if not any(piece.strip("▁").isalpha() for piece in tokenizer.get_vocab()):
+        raise CheckpointError(f"{checkpoint}: its tokenizer is missing or knows no words")
+    known = model.text_encoder.config.vocab_size
+    if len(tokenizer) > known:
+        raise CheckpointError(f"{checkpoint}: its tokenizer has {len(tokenizer)} tokens, its text encoder {known}")
 
 
 def _load_model(model_class: Any, checkpoint: str) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import transformers
 from transformers import LogitsProcessorList, StoppingCriteriaList
+
 from xattnmask.adapter import Adapter
 from xattnmask.errors import SettingError
 from xattnmask.generation import Generation

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import torch
 import transformers
+
 from xattnmask.adapter import Adapter
 from xattnmask.plugins.hookspecs import hookimpl
 from xattnmask.sites import Site

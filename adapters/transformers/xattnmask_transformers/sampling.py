@@ -9,19 +9,24 @@ from typing import Any
 
 import torch
 from transformers import LogitsProcessor, StoppingCriteria
+
 from xattnmask.errors import NumericalError
 
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch inside, and leave the caller's random states as they were.
+    """Seed the sampling on ``device`` inside, and leave the caller's random states as they were.
 
     transformers' decoders draw from Python's ``random`` for layer dropout, also in evaluation mode.
     """
     state = random.getstate()
-    devices = [] if device.type == "cpu" else [device.index or 0]
-    with torch.random.fork_rng(devices, device_type="cuda" if device.type == "cpu" else device.type):
-        torch.manual_seed(seed)
+    accelerator = None if device.type == "cpu" else torch.get_device_module(device)
+    devices = [] if accelerator is None else [accelerator.current_device() if device.index is None else device.index]
+    with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would touch every accelerator
+        if accelerator is not None:
+            with accelerator.device(devices[0]):
+                accelerator.manual_seed(seed)
         try:
             yield
         finally:

@@ -27,8 +27,14 @@ def _is_special(flag: int, start: int, end: int) -> bool:
 
 
 def _without_space(prompt: str, start: int, end: int) -> tuple[int, int]:
+    """Trim white space; a token of nothing but space (a lone ▁) opens the word after it, and gets its first character.
+
+    That is what tokenizers report for the ▁ they put before the first word.
+    """
     while start < end and prompt[start].isspace():
         start += 1
     while end > start and prompt[end - 1].isspace():
         end -= 1
+    if start == end < len(prompt) and not prompt[end].isspace():
+        end += 1
     return start, end
