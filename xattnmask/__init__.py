@@ -1,0 +1,163 @@
+"""Which words of a prompt made which part of a generated sound.
+
+    import xattnmask as xm
+    model = xm.load("foley-musicgen")
+    generation = model.generate("a dog barks then a siren wails", seed=0)
+    explanation = xm.explain(model, generation)
+    explanation.words()
+
+Everything named in ``__all__`` is imported when it is first used, so that ``import xattnmask`` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module, metadata
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .adapter import Adapter
+    from .errors import (
+        CheckpointError,
+        FormatError,
+        MissingLibraryError,
+        NumericalError,
+        OutputError,
+        PatchError,
+        PluginConflictError,
+        PluginError,
+        PromptError,
+        SettingError,
+        SiteCallCountError,
+        SiteNotFoundError,
+        SiteNotSeenError,
+        UnknownKeyError,
+        XattnmaskError,
+    )
+    from .events import RunStart, StepEvent
+    from .explainer import explain
+    from .generation import Generation
+    from .listing import list_methods, list_models
+    from .loading import load
+    from .methods.base import Attribution, Method
+    from .patch import capture_attention, patch
+    from .plugins.hookspecs import hookimpl
+    from .plugins.listeners import PluginWarning, register, unregister
+    from .plugins.offers import Checkpoint, Judge
+    from .results import Explanation, WordTable
+    from .sites import Site
+    from .text import Token, Word
+
+    __version__: str
+
+_HOMES = {
+    "adapter": ["Adapter"],
+    "errors": [
+        "CheckpointError",
+        "FormatError",
+        "MissingLibraryError",
+        "NumericalError",
+        "OutputError",
+        "PatchError",
+        "PluginConflictError",
+        "PluginError",
+        "PromptError",
+        "SettingError",
+        "SiteCallCountError",
+        "SiteNotFoundError",
+        "SiteNotSeenError",
+        "UnknownKeyError",
+        "XattnmaskError",
+    ],
+    "events": ["RunStart", "StepEvent"],
+    "explainer": ["explain"],
+    "generation": ["Generation"],
+    "listing": ["list_methods", "list_models"],
+    "loading": ["load"],
+    "methods.base": ["Attribution", "Method"],
+    "patch": ["capture_attention", "patch"],
+    "plugins.hookspecs": ["hookimpl"],
+    "plugins.listeners": ["PluginWarning", "register", "unregister"],
+    "plugins.offers": ["Checkpoint", "Judge"],
+    "results": ["Explanation", "WordTable"],
+    "sites": ["Site"],
+    "text": ["Token", "Word"],
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [  # resolved by __getattr__; a test keeps the two lists equal
+    "Adapter",
+    "Attribution",
+    "Checkpoint",
+    "CheckpointError",
+    "Explanation",
+    "FormatError",
+    "Generation",
+    "Judge",
+    "Method",
+    "MissingLibraryError",
+    "NumericalError",
+    "OutputError",
+    "PatchError",
+    "PluginConflictError",
+    "PluginError",
+    "PluginWarning",
+    "PromptError",
+    "RunStart",
+    "SettingError",
+    "Site",
+    "SiteCallCountError",
+    "SiteNotFoundError",
+    "SiteNotSeenError",
+    "StepEvent",
+    "Token",
+    "UnknownKeyError",
+    "Word",
+    "WordTable",
+    "XattnmaskError",
+    "__version__",
+    "capture_attention",
+    "explain",
+    "hookimpl",
+    "list_methods",
+    "list_models",
+    "load",
+    "patch",
+    "register",
+    "unregister",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value: Any = _version()
+    elif name in _HOME:
+        value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    try:
+        return metadata.version("xattnmask")
+    except metadata.PackageNotFoundError:  # run from a source tree that is not installed
+        return "0+unknown"
+
+
+class _Package(ModuleType):
+    """Keeps ``xattnmask.patch`` the function: importing the subpackage of that name would replace it."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "patch" and isinstance(value, ModuleType):
+            value = value.patch
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

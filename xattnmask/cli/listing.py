@@ -1,0 +1,80 @@
+"""``xattnmask models`` and ``xattnmask methods``: what is installed, from metadata alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from ..listing import ModelInfo, list_checkpoints, list_methods, list_models
+from ..plugins.discovery import ADAPTERS, METHODS, Offer, unknown_key
+
+_JSON = typer.Option(False, "--json", help="Print one JSON object.")
+_DEBUG = typer.Option(False, "--debug", help="Show where an unexpected error came from.")
+
+
+def models(as_json: bool = _JSON, debug: bool = _DEBUG) -> None:
+    """List the installed models and named checkpoints; none of them is imported."""
+    found, checkpoints = list_models(), list_checkpoints()
+    if as_json:
+        typer.echo(json.dumps({
+            "models": [_model_data(model) for model in found],
+            "checkpoints": [_offer_data(offer) for offer in checkpoints],
+        }, indent=2))
+        return
+    if found:
+        _table(("MODEL", "DISTRIBUTION", "VERSION", "LIBRARY", "STATUS"), [_model_row(model) for model in found])
+    else:
+        typer.echo(_nothing(ADAPTERS))
+    if checkpoints:
+        typer.echo()
+        _table(("CHECKPOINT", "DISTRIBUTION", "VERSION", "STATUS"), [_offer_row(offer) for offer in checkpoints])
+
+
+def methods(as_json: bool = _JSON, debug: bool = _DEBUG) -> None:
+    """List the installed attribution methods; none of them is imported."""
+    found = list_methods()
+    if as_json:
+        typer.echo(json.dumps({"methods": [_offer_data(offer) for offer in found]}, indent=2))
+    elif found:
+        _table(("METHOD", "DISTRIBUTION", "VERSION", "STATUS"), [_offer_row(offer) for offer in found])
+    else:
+        typer.echo(_nothing(METHODS))
+
+
+def _nothing(group: str) -> str:
+    return str(unknown_key(group, "", [])).partition(": ")[2]
+
+
+def _model_data(model: ModelInfo) -> dict[str, Any]:
+    return {
+        "key": model.key,
+        "distribution": model.distribution,
+        "version": model.version,
+        "libraries": [
+            {"name": library.name, "requirement": library.requirement, "installed": library.installed}
+            for library in model.libraries
+        ],
+        "status": model.status,
+    }
+
+
+def _offer_data(offer: Offer) -> dict[str, Any]:
+    return {"key": offer.key, "distribution": offer.distribution, "version": offer.version, "status": offer.status}
+
+
+def _model_row(model: ModelInfo) -> list[str]:
+    libraries = (f"{library.name} {library.installed or 'not installed'}" for library in model.libraries)
+    return [model.key, model.distribution, model.version, ", ".join(libraries) or "-", model.status]
+
+
+def _offer_row(offer: Offer) -> list[str]:
+    return [offer.key, offer.distribution, offer.version, offer.status]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    for row in (head, *rows):
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
