@@ -76,7 +76,7 @@ def _draw_sound(axes: Axes, bar: Axes, sound: Any, explanation: Explanation) -> 
     top = float(mel(rate / 2))
     image = axes.imshow(
         spectrogram(sound, rate), origin="lower", aspect="auto", interpolation="bilinear", cmap="gray_r",
-        vmin=FLOOR_DB, vmax=0, extent=(start, start + sound.shape[-1] / rate, float(mel(40.0)), top))
+        vmin=FLOOR_DB, vmax=0, extent=(start, start + max(sound.shape[-1], 1) / rate, float(mel(40.0)), top))
     ticks = [hertz for hertz in _TICKS_HZ if hertz <= 0.95 * rate / 2]
     axes.set_yticks([float(mel(hertz)) for hertz in ticks],
                     [f"{hertz // 1000}k" if hertz >= 1000 else str(hertz) for hertz in ticks])

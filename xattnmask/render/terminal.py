@@ -33,7 +33,7 @@ def print_words(table: WordTable, console: Console | None = None) -> None:
     ascii_only = not _can_encode("█▏…", console.encoding) or not _can_encode(
         "".join(row.text for row in table), console.encoding)
     text = Text(format_words(table, min(console.width, MAX_WIDTH), ascii_only))
-    text.highlight_regex(r"[█▏▎▍▌▋▊▉]+$|(?<=  )#+$", "cyan")
+    text.highlight_regex(r"(?m)[█▏▎▍▌▋▊▉]+$|(?<=  )#+$", "cyan")
     text.no_wrap = True
     console.print(text, soft_wrap=True)
 

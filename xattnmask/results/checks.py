@@ -15,6 +15,8 @@ from ..text import Token
 from .numbers import plain
 
 AUDIO_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+MAX_RATE = 1_000_000
+MAX_CHANNELS = 256
 
 
 def text(name: str, value: Any) -> str:
@@ -29,6 +31,14 @@ def whole(name: str, value: Any) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise SettingError(f"{name} must be an integer, not {type(value).__name__}")
     return int(value)
+
+
+def rate(value: Any) -> int:
+    """A sample rate, or 0 for none."""
+    found = whole("sample_rate", value)
+    if not 0 <= found <= MAX_RATE:
+        raise SettingError(f"sample_rate must be between 0 and {MAX_RATE}")
+    return found
 
 
 def tokens(value: Any, prompt: str) -> tuple[Token, ...]:
@@ -102,7 +112,8 @@ def sounds(value: Any, sample_rate: int) -> dict[str, npt.NDArray[np.float32]]:
         if not isinstance(name, str) or not AUDIO_NAME.fullmatch(name):
             raise SettingError(f"audio name {name!r} must be lower-case letters, digits, - and _")
         array = np.asarray(samples)
-        if array.ndim not in (1, 2) or array.dtype.kind not in "iuf" or 0 in array.shape[:-1]:
+        channels = array.shape[0] if array.ndim == 2 else 1
+        if array.ndim not in (1, 2) or array.dtype.kind not in "iuf" or not 0 < channels <= MAX_CHANNELS:
             raise SettingError(f"audio {name!r} must be numbers of shape [samples] or [channels, samples]")
         found[name] = _read_only(_finite(f"audio {name!r}", array.astype(np.float32, copy=False)))
     if found and sample_rate <= 0:

@@ -196,8 +196,8 @@ class Explanation:
 
     def __str__(self) -> str:
         first, last = self.times[0], self.times[-1]
-        head = (f'"{printable(self.prompt)}"\n{self.model} ({self.checkpoint}), seed {self.seed}, method {self.method}, '
-                f"{first:.2f} to {last:.2f} s in {len(self.importance)} frames")
+        head = (f'"{printable(self.prompt)}"\n{self.model} ({self.checkpoint}), seed {self.seed}, '
+                f"method {self.method}, {first:.2f} to {last:.2f} s in {len(self.importance)} frames")
         doubts = [f"Note: {sentence}" for sentence in self.diagnostics]
         return "\n".join([head, "", str(self.words()), *([""] if doubts else []), *doubts])
 
@@ -211,7 +211,7 @@ def _checked(e: Explanation) -> list[tuple[str, Any]]:
     if steps is None and e.step_importance is not None:
         raise SettingError("step_importance needs steps")
     rows = 0 if steps is None else len(steps)
-    rate = checks.whole("sample_rate", e.sample_rate)
+    rate = checks.rate(e.sample_rate)
     return [
         ("tokens", tokens), ("times", times), ("steps", steps), ("sample_rate", rate),
         ("importance", checks.matrix("importance", e.importance, frames_, columns, "frames")),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +114,13 @@ def load(folder: str | os.PathLike[str], audio: bool = True) -> Explanation:
         raise FormatError(f"{path}: {error}") from error
     if not audio:
         return explanation
-    sounds = {name: read_wave(path.parent / file, explanation.sample_rate) for name, file in waves.items()}
-    object.__setattr__(explanation, "audio", checks.sounds(sounds, explanation.sample_rate))
-    return explanation
+    rate = explanation.sample_rate
+    if waves and not rate:
+        raise FormatError(f"{path}: malformed explanation: audio needs a sample_rate above 0")
+    try:
+        return replace(explanation, audio={name: read_wave(path.parent / file, rate) for name, file in waves.items()})
+    except SettingError as error:
+        raise FormatError(f"{path}: {error}") from error
 
 
 def _dumps(data: dict[str, Any]) -> str:

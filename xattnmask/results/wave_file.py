@@ -35,10 +35,10 @@ def read_wave(path: Path, sample_rate: int) -> npt.NDArray[np.float32]:
             raise FormatError(f"no audio at {path}; without it, load with audio=False")
         with path.open("rb") as handle, wave.open(handle, "rb") as file:
             return _read(file, path, sample_rate)
-    except (OSError, EOFError, wave.Error, ValueError, OverflowError) as error:
-        if isinstance(error, FormatError):
-            raise
-        raise FormatError(f"cannot read {path} as 16-bit PCM WAV: {error or type(error).__name__}") from error
+    except FormatError:
+        raise
+    except (OSError, EOFError, wave.Error, ValueError, OverflowError, RuntimeError) as error:  # wave raises all these
+        raise FormatError(f"cannot read {path} as 16-bit PCM WAV: {str(error) or type(error).__name__}") from error
 
 
 def _read(file: wave.Wave_read, path: Path, sample_rate: int) -> npt.NDArray[np.float32]:
