@@ -17,11 +17,6 @@ from .conftest import MusicGen, save_musicgen
 PROMPT = "a dog barks"
 
 
-@pytest.fixture(params=["musicgen", "stereo", "melody"])
-def model(request):
-    return request.getfixturevalue(request.param)
-
-
 def test_the_seed_decides(model):
     first, again, other = (model.generate(PROMPT, seed=s, duration=0.8) for s in (5, 5, 6))
     np.testing.assert_array_equal(first.audio, again.audio)

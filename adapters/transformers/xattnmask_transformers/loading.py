@@ -47,6 +47,8 @@ def _check_config(model_class: Any, checkpoint: str) -> None:
     path = Path(checkpoint)
     if not path.is_dir() and (path.exists() or not HUB_ID.fullmatch(checkpoint)):
         raise CheckpointError(f"{checkpoint}: no such checkpoint folder")
+    if path.is_dir() and not (path / "config.json").is_file():  # transformers may guess one from the folder's name
+        raise CheckpointError(f"{checkpoint}: no config.json in this folder")
     what = "its config.json" if path.is_dir() else "it as a folder, nor from the hub by this id (offline or unknown?)"
     config = _attempt(checkpoint, what, transformers.AutoConfig.from_pretrained, checkpoint)
     wanted = model_class.config_class.model_type
@@ -68,7 +70,7 @@ def _check_tokenizer(tokenizer: Any, model: Any, checkpoint: str) -> None:
 def _load_model(model_class: Any, checkpoint: str) -> Any:
     model, info = _attempt(
         checkpoint, "its weights", model_class.from_pretrained, checkpoint,
-        torch_dtype=torch.float32, output_loading_info=True,
+        dtype=torch.float32, output_loading_info=True,
     )
     for kind in ("missing_keys", "mismatched_keys"):
         if keys := sorted(map(str, info[kind])):

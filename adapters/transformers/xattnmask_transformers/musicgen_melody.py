@@ -13,6 +13,7 @@ import torch
 import transformers
 
 from xattnmask.adapter import Adapter
+from xattnmask.errors import MissingLibraryError
 from xattnmask.plugins.hookspecs import hookimpl
 from xattnmask.sites import Site
 
@@ -25,6 +26,12 @@ class MusicGenMelody(MusicGen):
 
     key: ClassVar[str] = "musicgen-melody"
     model_class: ClassVar[Any] = transformers.MusicgenMelodyForConditionalGeneration
+
+    def __init__(self, backbone: Any, tokenizer: Any, checkpoint: str) -> None:
+        """As MusicGen's; raises MissingLibraryError on transformers 4, whose ``generate`` silently drops the text."""
+        if int(transformers.__version__.split(".")[0]) < 5:
+            raise MissingLibraryError("musicgen-melody needs transformers 5: pip install 'transformers>=5'")
+        super().__init__(backbone, tokenizer, checkpoint)
 
     def sites(self, num_tokens: int) -> Sequence[Site]:
         start = self.backbone.config.chroma_length
