@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .errors import CheckpointError, SettingError, UnknownKeyError, XattnmaskError
 from .plugins import registry
-from .plugins.discovery import ADAPTERS, CHECKPOINTS, nearest, unknown_key
+from .plugins.discovery import ADAPTERS, CHECKPOINTS, find, nearest, nothing_installed, unknown_key
 from .plugins.loader import blaming, one_line
 
 if TYPE_CHECKING:
@@ -70,6 +70,12 @@ def load(
 
 def resolve(model: str | None = None, checkpoint: str | None = None) -> Source:
     """What :func:`load` would load, found without importing any model's library; errors as there."""
+    source = _resolve(model, checkpoint)
+    find(ADAPTERS, source.model)
+    return source
+
+
+def _resolve(model: str | None, checkpoint: str | None) -> Source:
     models, named = registry.keys(ADAPTERS), registry.keys(CHECKPOINTS)
     if checkpoint is None:
         if model is None:
@@ -91,7 +97,7 @@ def resolve(model: str | None = None, checkpoint: str | None = None) -> Source:
 def _default(models: list[str], named: list[str]) -> Source:
     if DEFAULT_CHECKPOINT in named:
         return _named(DEFAULT_CHECKPOINT, None)
-    known = f"installed models: {', '.join(models)}" if models else str(unknown_key(ADAPTERS, "", []))
+    known = f"installed models: {', '.join(models)}" if models else nothing_installed(ADAPTERS)
     raise SettingError(f"name a model and a checkpoint: the default, {DEFAULT_CHECKPOINT}, is not installed ({known})")
 
 
@@ -116,9 +122,9 @@ def _no_model(checkpoint: str, models: list[str], named: list[str]) -> Xattnmask
 def _locate(checkpoint: str) -> str:
     """A folder with ``~`` resolved, or the hub id as it is; what can only be a path must be a folder."""
     path = Path(checkpoint).expanduser()
-    if path.is_dir():
+    if checkpoint and path.is_dir():
         return str(path)
-    if path.exists():
+    if checkpoint and path.exists():
         raise CheckpointError(f"checkpoint {checkpoint!r} is a file: give the folder it is in")
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", checkpoint):
         raise CheckpointError(f"checkpoint {checkpoint!r} is neither a folder that exists nor a hub id")

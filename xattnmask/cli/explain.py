@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 
 import typer
@@ -38,22 +39,22 @@ def explain(
     options = Options(prompt, model, checkpoint, seed, duration, guidance, method, context, steps, preset, Path(out),
                       device, dtype)
     options.check()
-    with _output_folder(options.out) as folder:
+    with _output_folder(options.out) as folder, redirect_stdout(sys.stderr if as_json else sys.stdout):
         outcome = run(options, folder)
     report.print_json(outcome) if as_json else report.print_text(outcome)
 
 
 @contextmanager
 def _output_folder(path: Path) -> Iterator[Path]:
-    """The folder to write in, made and tried now; one made here is taken away again if nothing came of it."""
+    """The folder to write in, made and tried now; folders made here are taken away if nothing came of it."""
     from ..results import check_writable
 
-    made = not path.exists()
-    check_writable(path)
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
+        check_writable(path)
         yield path
     except BaseException:
-        if made:
-            with suppress(OSError):
-                path.rmdir()
+        with suppress(OSError):
+            for folder in made:
+                folder.rmdir()
         raise

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from ..listing import ModelInfo, list_checkpoints, list_methods, list_models
-from ..plugins.discovery import ADAPTERS, METHODS, Offer, unknown_key
+from ..plugins.discovery import ADAPTERS, METHODS, Offer, nothing_installed
 
 _JSON = typer.Option(False, "--json", help="Print one JSON object.")
 _DEBUG = typer.Option(False, "--debug", help="Show where an unexpected error came from.")
@@ -27,7 +27,7 @@ def models(as_json: bool = _JSON, debug: bool = _DEBUG) -> None:
     if found:
         _table(("MODEL", "DISTRIBUTION", "VERSION", "LIBRARY", "STATUS"), [_model_row(model) for model in found])
     else:
-        typer.echo(_nothing(ADAPTERS))
+        typer.echo(nothing_installed(ADAPTERS))
     if checkpoints:
         typer.echo()
         _table(("CHECKPOINT", "DISTRIBUTION", "VERSION", "STATUS"), [_offer_row(offer) for offer in checkpoints])
@@ -41,11 +41,7 @@ def methods(as_json: bool = _JSON, debug: bool = _DEBUG) -> None:
     elif found:
         _table(("METHOD", "DISTRIBUTION", "VERSION", "STATUS"), [_offer_row(offer) for offer in found])
     else:
-        typer.echo(_nothing(METHODS))
-
-
-def _nothing(group: str) -> str:
-    return str(unknown_key(group, "", [])).partition(": ")[2]
+        typer.echo(nothing_installed(METHODS))
 
 
 def _model_data(model: ModelInfo) -> dict[str, Any]:

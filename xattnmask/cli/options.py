@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PromptError, SettingError
-from ..loading import DTYPES, resolve
+from ..loading import DTYPES
 from ..plugins.discovery import ADAPTERS, CHECKPOINTS, METHODS, find, keys, nearest
 from ..text import word_spans
 
@@ -44,7 +44,7 @@ class Options:
         return _given(context=self.context, steps=self.steps, preset=self.preset)
 
     def check(self) -> None:
-        """Find what can be found wrong without importing a model's library; SettingError and kin."""
+        """Find what can be found wrong without importing any plugin; raises SettingError and kin."""
         if not word_spans(self.prompt):
             raise PromptError("the prompt is empty: give at least one word")
         _check_number("duration", self.duration, above=0)
@@ -57,7 +57,6 @@ class Options:
         _check_choice("preset", self.preset, PRESETS)
         _check_choice("dtype", self.dtype, DTYPES)
         find(METHODS, self.method)
-        resolve(self.model, self.checkpoint)
 
 
 def complete_model(incomplete: str) -> list[str]:

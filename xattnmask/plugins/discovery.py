@@ -89,9 +89,14 @@ def unknown_key(group: str, key: str, known: Iterable[str]) -> UnknownKeyError:
     """The error for a key nobody offers: nearest names, or all of them, or how to get any."""
     kind, known = KINDS[group], sorted(set(known))
     if not known:
-        advice = _HOW_TO_INSTALL.get(group, f"install a package that offers {kind}s")
-        return UnknownKeyError(f"no {kind} {key!r}: no {kind} is installed ({advice})")
+        return UnknownKeyError(f"no {kind} {key!r}: {nothing_installed(group)}")
     return UnknownKeyError(f"no {kind} {key!r}: {nearest(key, known)}")
+
+
+def nothing_installed(group: str) -> str:
+    """What to tell who has no plugin of a group at all."""
+    advice = _HOW_TO_INSTALL.get(group, f"install a package that offers {KINDS[group]}s")
+    return f"no {KINDS[group]} is installed ({advice})"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
