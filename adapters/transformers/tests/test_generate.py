@@ -91,6 +91,7 @@ def test_guidance_flag_is_reset_after_an_error(musicgen, monkeypatch):
 @pytest.mark.parametrize("settings", [
     {"duration": 0}, {"duration": -1.0}, {"duration": 4.01}, {"duration": 0.01}, {"guidance": 0.5},
     {"temperature": 0.0}, {"top_k": -1}, {"duration": float("nan")}, {"guidance": float("nan")},
+    {"temperature": float("nan")}, {"top_k": 2.5}, {"tempo": 3},
 ])
 def test_settings_out_of_range(musicgen, settings):
     with pytest.raises(SettingError):

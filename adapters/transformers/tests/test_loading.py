@@ -42,6 +42,14 @@ def test_codec_stays_in_float32(musicgen, musicgen_folder):
     assert generation.audio.dtype.name == "float32" and half.replay(generation).dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_other_dtypes(musicgen_folder, dtype):
+    model = MusicGen.from_checkpoint(str(musicgen_folder), dtype=dtype)
+    generation = model.generate("a dog barks", duration=0.4)
+    hidden = model.replay(generation)
+    assert hidden.dtype == getattr(torch, dtype) and hidden.isfinite().all()
+
+
 @pytest.mark.parametrize("bad", [{"dtype": "int8"}, {"dtype": "nonsense"}, {"device": "cuda:99"}, {"device": "moon"}])
 def test_bad_dtype_or_device(musicgen_folder, bad):
     with pytest.raises(SettingError):

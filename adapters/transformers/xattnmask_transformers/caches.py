@@ -22,7 +22,8 @@ def cross_offset(layer: int) -> Callable[[Mapping[str, Any]], int]:
     """Offset at a cross-attention, which runs after the layer's self-attention added the queries' own keys."""
 
     def offset(arguments: Mapping[str, Any]) -> int:
-        return max(_cached(arguments, layer) - arguments["hidden_states"].shape[1], 0)
+        queries: int = arguments["hidden_states"].shape[1]
+        return max(_cached(arguments, layer) - queries, 0)
 
     return offset
 

@@ -31,4 +31,5 @@ def undelay(columns: torch.Tensor, delay_of: np.ndarray, frames: int) -> torch.T
 
 def emitters(frames: int, delay_of: np.ndarray) -> np.ndarray:
     """Which column's hidden state predicts codebook k of each frame, int [F, K]."""
-    return np.arange(frames)[:, None] + delay_of[None, :]
+    positions: np.ndarray = np.add.outer(np.arange(frames), delay_of)
+    return positions

@@ -30,7 +30,7 @@ def load(model_class: type, checkpoint: str, *, device: str, dtype: str) -> tupl
     _check_tokenizer(tokenizer, model, checkpoint)
     for name, child in model.named_children():
         if name != "audio_encoder":
-            child.to(precision)
+            _cast(child, precision)
     if model.decoder.config._attn_implementation is None:  # would be silently non-causal
         model.decoder.set_attn_implementation("sdpa")
     return _to_device(model.eval().requires_grad_(False), device), tokenizer
@@ -76,6 +76,15 @@ def _load_model(model_class: Any, checkpoint: str) -> Any:
         if keys := sorted(map(str, info[kind])):
             raise CheckpointError(f"{checkpoint}: {len(keys)} {kind.replace('_', ' ')} in its weights, e.g. {keys[0]}")
     return model
+
+
+def _cast(module: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Cast in place; in float16 what overflows there stays in float32, as ``from_pretrained`` would keep it."""
+    module.to(dtype)
+    keep = getattr(module, "_keep_in_fp32_modules", None) or () if dtype == torch.float16 else ()
+    for name, part in module.named_modules():
+        if name.rpartition(".")[2] in keep:
+            part.float()
 
 
 def _attempt(checkpoint: str, what: str, function: Any, *args: Any, **kwargs: Any) -> Any:

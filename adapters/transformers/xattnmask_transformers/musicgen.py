@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,7 +26,7 @@ from .caches import cross_offset, self_offset
 from .checks import check_causal, check_codes
 from .delay import delay, delays, emitters, undelay
 from .loading import load, token_limit
-from .sampling import FiniteLogits, Recorder, seeded
+from .sampling import FiniteLogits, Recorder, Sampling, seeded
 from .tokens import tokenize
 
 DEFAULT_DURATION = 30.0
@@ -35,13 +36,13 @@ DEFAULT_DURATION = 30.0
 class MusicGen(Adapter):
     """MusicGen of transformers, mono or stereo.
 
-    ``generate`` takes, besides the common arguments: ``temperature`` (1.0), ``top_k`` (250; 0 for no limit) and
-    ``do_sample`` (True; False for greedy decoding).
+    ``generate`` takes the settings of :class:`Sampling` besides the common arguments.
     """
 
     key: ClassVar[str] = "musicgen"
     library: ClassVar[str] = "transformers"
     model_class: ClassVar[Any] = transformers.MusicgenForConditionalGeneration
+    backbone: Any
 
     def __init__(self, backbone: Any, tokenizer: Any, checkpoint: str) -> None:
         """Wrap a loaded model; raises CheckpointError if its parts do not fit or its decoder is not causal."""
@@ -84,27 +85,24 @@ class MusicGen(Adapter):
         return self._decode(columns, self._project(text))
 
     def _generate(self, prompt: str, tokens: tuple[Token, ...], *, seed: int, duration: float, guidance: float,
-                  temperature: float = 1.0, top_k: int = 250, do_sample: bool = True) -> Generation:
-        if guidance < 1 or temperature <= 0 or top_k < 0:
-            raise SettingError("guidance must be at least 1, temperature above 0 and top_k not negative")
-        frames = self._frames(duration)
+                  **settings: Any) -> Generation:
+        if not 1 <= guidance < float("inf"):
+            raise SettingError(f"guidance must be at least 1 (no guidance), not {guidance:g}")
+        frames, sampling, recorder = self._frames(duration), Sampling.of(settings), Recorder()
         ids = torch.tensor([[token.id for token in tokens]], device=self.backbone.device)
-        sampling = {"temperature": temperature, "top_k": top_k, "top_p": 1.0} if do_sample else {}
-        recorder = Recorder()
         with seeded(seed, ids.device), self._guidance(guidance):
             audio = self.backbone.generate(
                 input_ids=ids, attention_mask=torch.ones_like(ids), guidance_scale=float(guidance),
-                max_new_tokens=frames + int(self.delays.max()), do_sample=do_sample, num_beams=1, use_cache=True,
+                max_new_tokens=frames + int(self.delays.max()), use_cache=True, **sampling.arguments(),
                 pad_token_id=self.start, bos_token_id=self.start, decoder_start_token_id=self.start, eos_token_id=None,
                 stopping_criteria=StoppingCriteriaList([recorder]),
-                logits_processor=LogitsProcessorList([FiniteLogits()]), **sampling,
+                logits_processor=LogitsProcessorList([FiniteLogits()]),
             )
         return Generation(
             prompt=prompt, tokens=tokens, seed=seed, model=self.key, checkpoint=self.checkpoint,
             audio=np.squeeze(audio[0].float().cpu().numpy()),
             sample_rate=self.backbone.audio_encoder.config.sampling_rate,
-            settings={"duration": duration, "guidance": guidance, "temperature": temperature, "top_k": top_k,
-                      "do_sample": do_sample},
+            settings={"duration": duration, "guidance": guidance, **asdict(sampling)},
             times=np.arange(frames + 1) * self.frame,
             positions=emitters(frames, self.delays),
             replay={"codes": undelay(recorder.columns, self.delays, frames).cpu()},
@@ -118,7 +116,8 @@ class MusicGen(Adapter):
     def _decode(self, columns: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         """Final hidden states [batch, positions, width] of the decoder over ``columns`` [batch * K, positions]."""
         decoder = self.backbone.decoder.model
-        return decoder(input_ids=columns, encoder_hidden_states=text, use_cache=False).last_hidden_state
+        states: torch.Tensor = decoder(input_ids=columns, encoder_hidden_states=text, use_cache=False).last_hidden_state
+        return states
 
     def _encoder_sites(self) -> list[Site]:
         blocks = range(len(self.backbone.text_encoder.encoder.block))
@@ -132,7 +131,8 @@ class MusicGen(Adapter):
         return own if length > 20 else round(DEFAULT_DURATION / self.frame)  # 20 is transformers' own default
 
     def _frames(self, duration: float) -> int:
-        frames, least = round(duration / self.frame), max(int(self.delays.max()), 1)
+        """Frames in ``duration`` seconds; transformers gives up the delay pattern where there are too few."""
+        frames, least = int(duration / self.frame + 0.5), max(int(self.delays.max()), 1)
         if frames < least:
             raise SettingError(f"duration must be at least {least * self.frame:g} s with this model, not {duration:g}")
         return frames

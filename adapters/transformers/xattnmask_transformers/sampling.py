@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
 from transformers import LogitsProcessor, StoppingCriteria
 
-from xattnmask.errors import NumericalError
+from xattnmask.errors import NumericalError, SettingError
 
 
 @contextmanager
@@ -19,18 +20,49 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
     transformers' decoders draw from Python's ``random`` for layer dropout, also in evaluation mode.
     """
-    state = random.getstate()
+    python, processor = random.getstate(), torch.get_rng_state()
     accelerator = None if device.type == "cpu" else torch.get_device_module(device)
-    devices = [] if accelerator is None else [accelerator.current_device() if device.index is None else device.index]
-    with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
+    which = (device,) if device.type in ("cuda", "xpu") else ()  # the others have one device, and take no name
+    state = accelerator.get_rng_state(*which) if accelerator else None
+    try:
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would touch every accelerator
-        if accelerator is not None:
-            with accelerator.device(devices[0]):
+        if accelerator:
+            with accelerator.device(device) if which else nullcontext():
                 accelerator.manual_seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(state)
+        yield
+    finally:
+        random.setstate(python)
+        torch.set_rng_state(processor)
+        if accelerator:
+            accelerator.set_rng_state(state, *which)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How codes are drawn: ``temperature`` above 0, ``top_k`` (0 for no limit), ``do_sample`` (False for greedy)."""
+
+    temperature: float = 1.0
+    top_k: int = 250
+    do_sample: bool = True
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Sampling:
+        """From the settings a user gave; raises SettingError if one is unknown or out of range."""
+        known = [field.name for field in fields(cls)]
+        if unknown := sorted(set(settings) - set(known)):
+            raise SettingError(f"unknown settings {', '.join(unknown)}: this model takes {', '.join(known)}")
+        sampling = cls(**settings)
+        if not 0 < sampling.temperature < float("inf"):
+            raise SettingError(f"temperature must be above 0, not {sampling.temperature}")
+        if sampling.top_k < 0 or sampling.top_k != int(sampling.top_k):
+            raise SettingError(f"top_k must be a whole number, 0 or more, not {sampling.top_k}")
+        return sampling
+
+    def arguments(self) -> dict[str, Any]:
+        """For ``generate``; the checkpoint's own defaults must not leak in."""
+        if not self.do_sample:
+            return {"do_sample": False, "num_beams": 1}
+        return {**asdict(self), "num_beams": 1, "top_p": 1.0}
 
 
 class Recorder(StoppingCriteria):
