@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import sys
 import threading
@@ -60,6 +61,7 @@ def intercept(
         SiteCallCountError: a site made another number of attention calls than ``Site.calls``.
         PatchError: the backbone was compiled before.
     """
+    _keep_compiler_out()
     pairs = list(interventions)
     modules = [_find(backbone, site.path) for site, _ in pairs]
     record = PatchRecord({site.path: 0 for site, _ in pairs})
@@ -163,7 +165,7 @@ class _SiteHooks:
         _remove_mode(mode)
         # torch passes None where the forward raised; checkpointing ends its recomputation by raising, too
         if output is not None and not isinstance(sys.exc_info()[1], PatchError):
-            self._check_calls(mode.calls)
+            self._check_calls(mode.count())
 
     def _check_calls(self, calls: float) -> None:
         site = self.site
@@ -185,8 +187,7 @@ class _SiteMode(TorchFunctionMode):
         self.complete = 0
         self.partial: dict[int, int] = {}
 
-    @property
-    def calls(self) -> float:
+    def count(self) -> float:
         """Attention calls seen; the parts into which an inner patch splits a batch make up one."""
         return self.complete + sum(rows / total for total, rows in self.partial.items())
 
@@ -272,6 +273,16 @@ def _softmax_arguments(
     """Scores, dtype, and whether the softmax may be one over keys; ``rest`` is a dtype or F.softmax's stack level."""
     dtype = next((x for x in rest if isinstance(x, torch.dtype)), dtype)
     return input, dtype, input.ndim in (3, 4) and dim in (-1, input.ndim - 1)
+
+
+@functools.cache
+def _keep_compiler_out() -> None:
+    """Let torch.compile break its graphs at our code: traced, modes and hooks compute something else, silently.
+
+    Done at the first patch, because it imports the compiler (one second).
+    """
+    for owner, name in ((_SiteHooks, "enter"), (_SiteHooks, "leave"), (_SiteMode, "__torch_function__")):
+        setattr(owner, name, torch.compiler.disable(getattr(owner, name)))  # type: ignore[no-untyped-call]
 
 
 def _by_name(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
