@@ -124,6 +124,30 @@ def test_codec_of_other_codes(copy):
         MusicGen(model, None, "x")
 
 
+def test_codec_of_fewer_codebooks(copy):
+    model = transformers.MusicgenForConditionalGeneration.from_pretrained(copy)
+    del model.audio_encoder.quantizer.layers[3]
+    with pytest.raises(CheckpointError, match="4 codebooks, the codec knows 3"):
+        MusicGen(model, None, "x")
+
+
+def test_start_token_that_is_a_code(copy):
+    model = transformers.MusicgenForConditionalGeneration.from_pretrained(copy)
+    model.generation_config.decoder_start_token_id = 3
+    with pytest.raises(CheckpointError, match="start token is 3"):
+        MusicGen(model, None, "x")
+
+
+def test_older_names_of_weights_load(copy, musicgen):
+    weights = load_file(copy / "model.safetensors")
+    for number, name in enumerate(["weight_g", "weight_v"]):
+        weights = {k.replace(f"parametrizations.weight.original{number}", name): v for k, v in weights.items()}
+    weights["decoder.model.decoder.embed_positions.weights"] = torch.zeros(2048, 24)
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    ours, theirs = (m.generate("a dog", duration=0.4).audio for m in (MusicGen.from_checkpoint(str(copy)), musicgen))
+    assert (ours == theirs).all()
+
+
 def test_non_causal_decoder_is_refused(copy):
     model = transformers.MusicgenForConditionalGeneration.from_pretrained(copy).eval()
     attention = model.decoder.model.decoder.layers[0].self_attn

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 
 import pytest
 import torch
 from xattnmask_transformers.delay import delay
 
-from xattnmask.patch import patch
+from xattnmask.errors import SettingError
+from xattnmask.patch import frozen_history, no_history, patch, record_history
 
 from .test_replay import emitted, heads
 
@@ -112,3 +114,31 @@ def test_gradients_reach_masks_of_both_kinds_in_one_batch(model):
         hidden = model.replay(generation, batch=2)
         hidden[0].square().sum().backward()
     assert mask.grad[0].abs().min() > 0 and mask.grad[1].abs().max() == 0
+
+
+def without_first_frame(generation):
+    """The same generation with other codes in its first frame."""
+    other = copy.deepcopy(generation)
+    other.replay["codes"][:, 0] = (other.replay["codes"][:, 0] + 5) % 16
+    return other
+
+
+@pytest.mark.parametrize("name", ["musicgen", "stereo"])
+@torch.no_grad()
+def test_self_sites_carry_the_history(request, name):
+    model = request.getfixturevalue(name)
+    generation = model.generate(PROMPT, duration=0.8)
+    tokens, other = len(generation.tokens), without_first_frame(generation)
+    with record_history(model, tokens) as recorded:
+        clean = model.replay(generation)
+    assert not torch.allclose(model.replay(other)[:, -1], clean[:, -1], atol=1e-5)
+    with no_history(model, tokens):
+        torch.testing.assert_close(model.replay(other)[:, -1], model.replay(generation)[:, -1])
+    with frozen_history(model, tokens, recorded):
+        torch.testing.assert_close(model.replay(generation), clean, atol=1e-5, rtol=0)
+        torch.testing.assert_close(model.replay(other)[:, -1], clean[:, -1], atol=1e-5, rtol=0)
+
+
+def test_melody_has_no_history_to_cut(melody):
+    with pytest.raises(SettingError, match="self"), no_history(melody, 3):
+        pass

@@ -16,6 +16,9 @@ def check_codes(model: Any, checkpoint: str) -> int:
         raise CheckpointError(
             f"{checkpoint}: the decoder makes {decoder.vocab_size} codes, the codec knows {codec.codebook_size}"
         )
+    codebooks, known = decoder.num_codebooks // decoder.audio_channels, len(model.audio_encoder.quantizer.layers)
+    if codebooks > known:
+        raise CheckpointError(f"{checkpoint}: the decoder makes {codebooks} codebooks, the codec knows {known}")
     start = model.generation_config.decoder_start_token_id
     start = decoder.bos_token_id if start is None else start
     if start != decoder.vocab_size:
