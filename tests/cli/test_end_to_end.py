@@ -17,36 +17,44 @@ from xattnmask.plugins.discovery import LISTENERS
 pytest.importorskip("xattnmask.explainer")
 
 SIGINT_AT_STEP_2 = """
-    import os, signal
+    import signal
     from xattnmask import hookimpl
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal
 
     @hookimpl
     def xattnmask_step(event):
         if event.step == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 """
 
 
-@pytest.fixture
-def xattnmask(distributions, tmp_path):
-    """Run ``python -m xattnmask`` in ``tmp_path`` with the toy installed."""
+COMMAND = ["explain", "a dog barks", "--checkpoint", "toy-small", "--duration", "0.8"]
+
+
+@pytest.fixture(autouse=True)
+def installed(distributions, tmp_path, monkeypatch):
+    """The toy beside what is really installed, and a working directory of its own."""
     distributions.add_toy(checkpoints=["toy-small"])
-    path = os.pathsep.join([str(distributions.site), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.chdir(tmp_path)
+    return distributions
+
+
+@pytest.fixture
+def process(installed):
+    """Run ``python -m xattnmask`` in a process of its own."""
+    path = os.pathsep.join([str(installed.site), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "xattnmask", *arguments]
-        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
-    return run
-
-
-def explain(xattnmask, *arguments):
-    return xattnmask("explain", "a dog barks", "--checkpoint", "toy-small", "--duration", "0.8", *arguments)
+    return call
 
 
-def test_explain(xattnmask, tmp_path):
-    done = explain(xattnmask, "--json")
+def test_explain(process, tmp_path):
+    done = process(*COMMAND, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     data = json.loads(done.stdout)
     assert [word["text"] for word in data["words"]] == ["a", "dog", "barks"]
@@ -58,9 +66,16 @@ def test_explain(xattnmask, tmp_path):
     assert not np.array_equal(sounds["factual"], sounds["counterfactual"])
 
 
-def test_the_same_seed_gives_the_same_files(xattnmask, tmp_path):
+def test_ctrl_c_while_explaining(process, installed, tmp_path):
+    installed.add("stop", {LISTENERS: {"stop": "stop_plugin"}}, modules={"stop_plugin": SIGINT_AT_STEP_2})
+    done = process(*COMMAND)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "xattnmask: interrupted\n")
+    assert not (tmp_path / "xattnmask-out").exists()
+
+
+def test_the_same_seed_gives_the_same_files(run, tmp_path):
     for out in ("one", "two"):
-        assert explain(xattnmask, "--seed", "3", "--out", out).returncode == 0
+        assert run(*COMMAND, "--seed", "3", "--out", out).code == 0
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in names)
 
@@ -69,20 +84,13 @@ def test_the_same_seed_gives_the_same_files(xattnmask, tmp_path):
     ["--context", "none"], ["--context", "frozen"], ["--context", "joint"], ["--steps", "3"],
     ["--preset", "paper", "--steps", "3"], ["--method", "attention"], ["--method", "leave-one-out"],
 ])
-def test_methods_and_their_settings(xattnmask, arguments):
-    done = explain(xattnmask, *arguments)
-    assert (done.returncode, done.stderr) == (0, "")
+def test_methods_and_their_settings(run, arguments):
+    done = run(*COMMAND, *arguments)
+    assert (done.code, done.err) == (0, "")
 
 
-def test_a_setting_that_a_method_does_not_have(xattnmask):
-    done = explain(xattnmask, "--method", "attention", "--preset", "paper")
-    assert done.returncode == 2
-    assert done.stderr.startswith("xattnmask: error: ")
-    assert "preset" in done.stderr
-
-
-def test_ctrl_c_while_explaining(xattnmask, distributions, tmp_path):
-    distributions.add("stop", {LISTENERS: {"stop": "stop_plugin"}}, modules={"stop_plugin": SIGINT_AT_STEP_2})
-    done = explain(xattnmask)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "xattnmask: interrupted\n")
-    assert not (tmp_path / "xattnmask-out").exists()
+def test_a_setting_that_a_method_does_not_have(run):
+    done = run(*COMMAND, "--method", "attention", "--preset", "paper")
+    assert done.code == 2
+    assert done.err.startswith("xattnmask: error: ")
+    assert "preset" in done.err
