@@ -342,3 +342,6 @@ def test_compiling_inside_is_exact(toys, style, shape):
         compiled = torch.compile(model.backbone, backend="eager")
         for _ in range(2):
             assert torch.allclose(compiled(toys.x, toys.text), want, atol=1e-6)
+    assert torch.allclose(compiled(toys.x, toys.text), model.backbone(toys.x, toys.text), atol=1e-6)
+    with enter(model, mask * 0):
+        assert torch.allclose(compiled(toys.x, toys.text), toys.x, atol=1e-6)
