@@ -62,8 +62,8 @@ def load(
     """
     source = resolve(model, checkpoint)
     dtype_name = _check_dtype(str(dtype).removeprefix("torch."))
-    adapter_class = registry.adapter(source.model)
-    adapter = _from_checkpoint(adapter_class, source, _check_device(str(device)), dtype_name)
+    device_name = _check_device(str(device))
+    adapter = _from_checkpoint(registry.adapter(source.model), source, device_name, dtype_name)
     adapter.checkpoint = source.name
     return adapter
 
@@ -146,7 +146,7 @@ def _from_checkpoint(adapter_class: type[Adapter], source: Source, device: str, 
 
 
 def _checkpoint_advice(named: list[str]) -> str:
-    return f"a folder, a hub id{' or one of ' + ', '.join(named) if named else ''}"
+    return f"a folder, a hub id or one of {', '.join(named)}" if named else "a folder or a hub id"
 
 
 def _check_dtype(dtype: str) -> str:

@@ -45,8 +45,6 @@ class Outcome:
 
 def run(options: Options, folder: Path) -> Outcome:
     """Do what ``options`` ask for and write the files into ``folder``, all or none."""
-    from ..explainer import explain, regenerate
-
     console, seconds = stderr_console(), {}
 
     @contextmanager
@@ -60,6 +58,8 @@ def run(options: Options, folder: Path) -> Outcome:
         model = load(options.model, options.checkpoint, device=options.device, dtype=options.dtype)
     with stage("generate", "generating audio"):
         generation = _generate(model, options)
+    from ..explainer import explain, regenerate  # only now: it needs torch, which takes a second to import
+
     with stage("explain"):
         explanation = explain(model, generation, method=options.method, seed=options.seed, **options.explain_settings())
     with stage("regenerate", "regenerating audio with and without the important words"):
