@@ -1,0 +1,182 @@
+"""Stage 1, the codec: a small EnCodec at 25 frames a second.
+
+transformers' EnCodec only quantizes for inference, so this stage passes gradients straight through the
+quantizer, starts its codebooks from data and moves them by running averages (Défossez et al., 2022, 3.2).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import EncodecConfig, EncodecModel
+
+from ..world import SAMPLE_RATE
+from .corpus import TRAIN, audio_pool
+from .loop import Loop
+
+CONFIG = {
+    "sampling_rate": SAMPLE_RATE,
+    "audio_channels": 1,
+    "num_filters": 16,
+    "hidden_size": 64,
+    "codebook_dim": 64,
+    "upsampling_ratios": [8, 5, 4, 4],
+    "codebook_size": 512,
+    "target_bandwidths": [0.9],
+    "num_lstm_layers": 1,
+    "normalize": False,
+    "chunk_length_s": None,
+}
+BATCH, CROP = 12, 24 * 640
+POOL = 4000
+LR = 1e-3
+QUANTIZE_FROM = 300
+"""Steps without quantization, so that the codebooks start from an encoder that means something."""
+_WINDOWS = (128, 512, 2048)
+_FLOOR = 1e-4
+"""Quietest magnitude aimed at (-80 dB). It bounds the target alone: a floor under what is made, too, would leave a
+codec that has fallen silent without a gradient to come back by."""
+
+
+def train(folder: Path, steps: int = 3000, seed: int = 0) -> EncodecModel:
+    """Train, or go on training, and return the codec."""
+    torch.manual_seed(seed)
+    model = EncodecModel(EncodecConfig(**CONFIG)).train()
+    quantizer = TrainedQuantizer(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LR, betas=(0.8, 0.99))
+    loop = Loop(folder, model, optimizer, steps=steps, lr=LR)
+    if loop.start < steps:
+        pool = torch.from_numpy(audio_pool(TRAIN, POOL)[0])
+        if loop.start == 0:
+            equalize(model, _crops(pool))
+        loop.run(lambda i: _step(i, model, quantizer, optimizer, pool))
+    return model.eval()
+
+
+@torch.no_grad()
+def equalize(model: EncodecModel, audio: Tensor) -> None:
+    """Scale each convolution so that its output has unit variance on ``audio`` [batch, 1, samples] (0.1 at the end).
+
+    As initialized, the signal fades on its way to the latents, and training starts some hundred steps late.
+    """
+    convolutions = [m for part in (model.encoder, model.decoder) for m in part.modules()
+                    if isinstance(m, torch.nn.Conv1d | torch.nn.ConvTranspose1d)]
+    for convolution in convolutions:
+        wanted = 0.1 if convolution is convolutions[-1] else 1.0
+        outputs: list[Tensor] = []
+        handle = convolution.register_forward_hook(lambda _, __, output, outputs=outputs: outputs.append(output))
+        model.decoder(model.encoder(audio))
+        handle.remove()
+        convolution.parametrizations.weight.original0.mul_(wanted / outputs[0].std((0, 2)).mean().clamp_min(1e-6))
+        convolution.bias.zero_()
+
+
+def _step(i: int, model: EncodecModel, quantizer: TrainedQuantizer, optimizer: torch.optim.Optimizer,
+          pool: Tensor) -> dict[str, float]:
+    audio = _crops(pool)
+    latent = model.encoder(audio)
+    if i == QUANTIZE_FROM:
+        quantizer.start(latent.detach())
+    quantized, commitment = quantizer(latent) if i >= QUANTIZE_FROM else (latent, latent.new_zeros(()))
+    reconstructed = model.decoder(quantized)
+    loss = spectral_loss(reconstructed, audio) + 0.25 * commitment
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return {"loss": loss.item(), "commitment": commitment.item()}
+
+
+def _crops(pool: Tensor) -> Tensor:
+    rows = torch.randint(len(pool), (BATCH,))
+    starts = torch.randint(pool.shape[1] - CROP, (BATCH,))
+    crops = torch.stack([pool[r, s : s + CROP] for r, s in zip(rows, starts, strict=True)])
+    return crops[:, None] * (0.6 + 0.6 * torch.rand(BATCH, 1, 1))
+
+
+def spectral_loss(made: Tensor, wanted: Tensor) -> Tensor:
+    """Difference of magnitude spectrograms at several window lengths, linear and in log, of [batch, 1, samples]."""
+    total = made.new_zeros(())
+    for window in _WINDOWS:
+        a, b = (_magnitude(x[:, 0], window) for x in (made, wanted))
+        log_difference = (torch.log(a + 1e-6) - torch.log(b.clamp_min(_FLOOR))).abs().mean()
+        linear = (a - b).norm(dim=(1, 2)) / (b.norm(dim=(1, 2)) + 0.1)
+        total = total + log_difference + linear.mean()
+    return total / len(_WINDOWS)
+
+
+def _magnitude(audio: Tensor, window: int) -> Tensor:
+    hann = torch.hann_window(window)
+    spectrum = torch.stft(audio, window, window // 4, window=hann, return_complex=True)
+    return torch.sqrt(spectrum.real**2 + spectrum.imag**2 + 1e-12) / (hann.sum() / 2)
+
+
+class TrainedQuantizer:
+    """Trains the residual quantizer of an EncodecModel in place."""
+
+    decay = 0.98
+
+    def __init__(self, model: EncodecModel):
+        self.codebooks = [layer.codebook for layer in model.quantizer.layers]
+
+    def __call__(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Quantize [batch, width, frames]; returns it with the gradient passed straight through, and the commitment loss."""
+        flat = latent.transpose(1, 2).reshape(-1, latent.shape[1])
+        residual, total = flat.detach(), torch.zeros_like(flat)
+        for codebook in self.codebooks:
+            indices = codebook.quantize(residual)
+            chosen = codebook.embed[indices]
+            self._move(codebook, residual, indices)
+            residual, total = residual - chosen, total + chosen
+        commitment = F.mse_loss(flat, total) / flat.detach().var()
+        quantized = total.view(latent.shape[0], -1, latent.shape[1]).transpose(1, 2)
+        return latent + (quantized - latent).detach(), commitment
+
+    def start(self, latent: Tensor) -> None:
+        """Start each codebook from k-means on what the ones before leave of [batch, width, frames]."""
+        residual = latent.transpose(1, 2).reshape(-1, latent.shape[1])
+        for codebook in self.codebooks:
+            centres = _k_means(residual, codebook.codebook_size)
+            codebook.embed.copy_(centres)
+            codebook.embed_avg.copy_(centres)
+            codebook.cluster_size.fill_(1.0)
+            residual = residual - centres[codebook.quantize(residual)]
+
+    def _move(self, codebook: torch.nn.Module, vectors: Tensor, indices: Tensor) -> None:
+        counts = torch.bincount(indices, minlength=codebook.codebook_size).to(vectors.dtype)
+        sums = torch.zeros_like(codebook.embed).index_add_(0, indices, vectors)
+        codebook.cluster_size.lerp_(counts, 1 - self.decay)
+        codebook.embed_avg.lerp_(sums, 1 - self.decay)
+        codebook.embed.copy_(codebook.embed_avg / codebook.cluster_size.clamp_min(1e-3)[:, None])
+        dead = codebook.cluster_size < 0.03
+        if dead.any():
+            fresh = vectors[torch.randint(len(vectors), (int(dead.sum()),))]
+            codebook.embed[dead] = fresh
+            codebook.embed_avg[dead] = fresh
+            codebook.cluster_size[dead] = 1.0
+
+
+def _k_means(vectors: Tensor, k: int, rounds: int = 10) -> Tensor:
+    centres = vectors[torch.randint(len(vectors), (k,))].clone()
+    for _ in range(rounds):
+        nearest = torch.cdist(vectors, centres).argmin(1)
+        sums = torch.zeros_like(centres).index_add_(0, nearest, vectors)
+        counts = torch.bincount(nearest, minlength=k)[:, None]
+        centres = torch.where(counts > 0, sums / counts.clamp_min(1), centres)
+    return centres
+
+
+@torch.no_grad()
+def encode(model: EncodecModel, audio: np.ndarray) -> Tensor:
+    """Codes int64 [batch, codebooks, frames] of audio [batch, samples]."""
+    return model.encode(torch.from_numpy(audio)[:, None]).audio_codes[0]
+
+
+@torch.no_grad()
+def decode(model: EncodecModel, codes: Tensor) -> np.ndarray:
+    """Audio float32 [batch, samples] of codes [batch, codebooks, frames]."""
+    return model.decode(codes[None], audio_scales=[None]).audio_values[:, 0].numpy()

@@ -1,0 +1,151 @@
+"""Stage 3, the language model: a T5 encoder and a MusicGen decoder, trained together on codes of rendered clips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import EncodecModel, MusicgenConfig, MusicgenForConditionalGeneration, T5Tokenizer
+
+from ..world import Caption, rephrase
+from . import codec as codec_stage
+from .corpus import BABBLE, FRAMES, TRAIN, VALIDATION, captions, clips
+from .loop import Loop
+from .tokenizer import build as build_tokenizer
+
+POOL, HELD_OUT = 14_000, 256
+BATCH = 32
+LR = 1.5e-3
+NO_TEXT = 0.1
+"""How often a caption is left out, so that the model learns to play without guidance too."""
+_CHUNK = 16
+
+
+def build(codec: EncodecModel, tokenizer: T5Tokenizer) -> MusicgenForConditionalGeneration:
+    """A MusicGen of the real class with untrained weights around the trained codec.
+
+    Built from one configuration: put together from parts, its decoder would silently not be causal.
+    """
+    size = codec.config.codebook_size
+    text = {"model_type": "t5", "vocab_size": len(tokenizer), "d_model": 128, "d_kv": 32, "d_ff": 256, "num_layers": 2,
+            "num_heads": 4, "dropout_rate": 0.05, "n_positions": 64, "pad_token_id": 0, "eos_token_id": 1,
+            "decoder_start_token_id": 0}
+    decoder = {"vocab_size": size, "hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 6, "ffn_dim": 512,
+               "num_codebooks": codec.config.num_quantizers, "max_position_embeddings": 256, "dropout": 0.05,
+               "activation_function": "gelu", "pad_token_id": size, "bos_token_id": size, "eos_token_id": None,
+               "scale_embedding": False, "audio_channels": 1, "tie_word_embeddings": False}
+    config = MusicgenConfig(text_encoder=text, audio_encoder=codec.config.to_dict(), decoder=decoder)
+    model = MusicgenForConditionalGeneration(config)
+    model.audio_encoder.load_state_dict(codec.state_dict())
+    model.audio_encoder.requires_grad_(False)
+    generation = model.generation_config
+    generation.pad_token_id = generation.bos_token_id = generation.decoder_start_token_id = size
+    generation.eos_token_id = None
+    generation.max_length = FRAMES + codec.config.num_quantizers
+    generation.do_sample, generation.guidance_scale = True, 3.0
+    return model
+
+
+def train(folder: Path, codec: EncodecModel, steps: int = 9000, seed: int = 2) -> MusicgenForConditionalGeneration:
+    """Train, or go on training, and return the model."""
+    torch.manual_seed(seed)
+    tokenizer = build_tokenizer()
+    model = build(codec, tokenizer).train()
+    assert_causal(model)
+    weights = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=LR, betas=(0.9, 0.98), weight_decay=0.02)
+    loop = Loop(folder, model, optimizer, steps=steps, lr=LR)
+    if loop.start < steps:
+        said = [caption for caption, _ in captions(TRAIN, POOL)]
+        codes = encoded(folder / "codes.pt", codec, TRAIN, POOL)
+        rng = np.random.default_rng([seed, loop.start])
+        loop.run(lambda i: _step(i, model, tokenizer, optimizer, said, codes, rng))
+    return model.eval()
+
+
+def encoded(cache: Path, codec: EncodecModel, split: int, count: int) -> Tensor:
+    """Codes int16 [count, codebooks, frames] of the first ``count`` clips of a split, kept in ``cache``."""
+    done = torch.load(cache, weights_only=True) if cache.exists() else torch.zeros(0, codec.config.num_quantizers, FRAMES,
+                                                                                   dtype=torch.int16)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    while len(done) < count:
+        more = [done]
+        for start in range(len(done), min(count, len(done) + 1000), _CHUNK):
+            audio = np.stack([clip.audio for clip in clips(split, min(_CHUNK, count - start), start=start)])
+            more.append(codec_stage.encode(codec, audio).to(torch.int16))
+        done = torch.cat(more)
+        torch.save(done, cache)
+        print(f"encoded {len(done)}/{count}", flush=True)
+    return done[:count]
+
+
+def _step(i: int, model: MusicgenForConditionalGeneration, tokenizer: T5Tokenizer, optimizer: torch.optim.Optimizer,
+          said: list[Caption], codes: Tensor, rng: np.random.Generator) -> dict[str, float]:
+    rows = rng.integers(len(codes), size=BATCH)
+    texts = [_spoken(said[row], rng) for row in rows]
+    losses = code_losses(model, tokenizer, texts, codes[torch.from_numpy(rows)].long(), no_text=NO_TEXT)
+    loss = losses.mean()
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return {"loss": loss.item(), **{f"codebook{k}": value.item() for k, value in enumerate(losses)}}
+
+
+def _spoken(caption: Caption, rng: np.random.Generator) -> str:
+    text = rephrase(caption, rng, babble=BABBLE).text
+    return text[0].upper() + text[1:] if rng.random() < 0.2 else text
+
+
+def code_losses(model: MusicgenForConditionalGeneration, tokenizer: T5Tokenizer, texts: list[str], codes: Tensor, *,
+                no_text: float = 0.0) -> Tensor:
+    """Cross-entropy by codebook, [codebooks], of codes [batch, codebooks, frames] under the delay pattern."""
+    inputs, targets = delayed(codes, pad=model.config.decoder.pad_token_id)
+    text = tokenizer(texts, padding=True, return_tensors="pt")
+    keep = (torch.rand(len(texts), 1) >= no_text).to(text.attention_mask.dtype)
+    encoded_text = model.text_encoder(input_ids=text.input_ids, attention_mask=text.attention_mask)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(encoder_outputs=encoded_text, attention_mask=text.attention_mask * keep,
+                       decoder_input_ids=inputs.flatten(0, 1), use_cache=False).logits
+    logits = logits.float().view(*targets.shape, -1)
+    return torch.stack([F.cross_entropy(logits[:, k].flatten(0, 1), targets[:, k].flatten(), ignore_index=-100)
+                        for k in range(targets.shape[1])])
+
+
+def delayed(codes: Tensor, pad: int) -> tuple[Tensor, Tensor]:
+    """Inputs and targets [batch, codebooks, positions] of the delay pattern; position s emits frame s - k of codebook k."""
+    batch, books, frames = codes.shape
+    inputs = torch.full((batch, books, frames + books), pad)
+    for k in range(books):
+        inputs[:, k, 1 + k : 1 + k + frames] = codes[:, k]
+    targets = inputs[:, :, 1:].clone()
+    targets[targets == pad] = -100
+    return inputs[:, :, :-1], targets
+
+
+@torch.no_grad()
+def assert_causal(model: MusicgenForConditionalGeneration) -> None:
+    """Raise AssertionError if a later code changes an earlier hidden state."""
+    training, size = model.training, model.config.decoder.vocab_size
+    books = model.config.decoder.num_codebooks
+    model.eval()
+    codes = torch.randint(size, (books, 12))
+    changed = codes.clone()
+    changed[:, 8:] = (changed[:, 8:] + 1) % size
+    past = [model.decoder(input_ids=c, use_cache=False).logits[:, :8] for c in (codes, changed)]
+    model.train(training)
+    assert torch.allclose(*past, atol=1e-5), "the decoder is not causal"
+
+
+@torch.no_grad()
+def validation_loss(model: MusicgenForConditionalGeneration, cache: Path) -> list[float]:
+    """Cross-entropy by codebook on held-out clips."""
+    tokenizer = build_tokenizer()
+    codes = encoded(cache, model.audio_encoder, VALIDATION, HELD_OUT)
+    texts = [caption.text for caption, _ in captions(VALIDATION, HELD_OUT)]
+    parts = [code_losses(model, tokenizer, texts[i : i + BATCH], codes[i : i + BATCH].long())
+             for i in range(0, HELD_OUT, BATCH)]
+    return torch.stack(parts).mean(0).tolist()

@@ -1,0 +1,20 @@
+"""The foley world: captions from a grammar, sounds rendered from them, and the words that cause each frame."""
+
+from .grammar import Caption, Phrase, Unit, parse, rephrase, sample_caption
+from .render import DURATION, SAMPLE_RATE, SOURCES, activity, render
+from .truth import truth
+
+__all__ = [
+    "DURATION",
+    "SAMPLE_RATE",
+    "SOURCES",
+    "Caption",
+    "Phrase",
+    "Unit",
+    "activity",
+    "parse",
+    "render",
+    "rephrase",
+    "sample_caption",
+    "truth",
+]
