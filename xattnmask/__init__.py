@@ -2,7 +2,7 @@
 
     import xattnmask as xm
     model = xm.load("foley-musicgen")
-    generation = model.generate("a dog barks then a siren wails", seed=0)
+    generation = model.generate("a loud dog then a siren", seed=0)
     explanation = xm.explain(model, generation)
     explanation.words()
 
@@ -11,9 +11,7 @@ Everything named in ``__all__`` is imported when it is first used, so that ``imp
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module, metadata
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
     from .listing import list_methods, list_models
     from .loading import load
     from .methods.base import Attribution, Method
-    from .patch import capture_attention, patch
+    from .patching import capture_attention, patch
     from .plugins.hookspecs import hookimpl
     from .plugins.listeners import PluginWarning, register, unregister
     from .plugins.offers import Checkpoint, Judge
@@ -76,7 +74,7 @@ _HOMES = {
     "listing": ["list_methods", "list_models"],
     "loading": ["load"],
     "methods.base": ["Attribution", "Method"],
-    "patch": ["capture_attention", "patch"],
+    "patching": ["capture_attention", "patch"],
     "plugins.hookspecs": ["hookimpl"],
     "plugins.listeners": ["PluginWarning", "register", "unregister"],
     "plugins.offers": ["Checkpoint", "Judge"],
@@ -149,15 +147,3 @@ def _version() -> str:
         return metadata.version("xattnmask")
     except metadata.PackageNotFoundError:  # run from a source tree that is not installed
         return "0+unknown"
-
-
-class _Package(ModuleType):
-    """Keeps ``xattnmask.patch`` the function: importing the subpackage of that name would replace it."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "patch" and isinstance(value, ModuleType):
-            value = value.patch
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import torch
 
 
+DEFAULT_DURATION = 5.0
+"""Seconds of audio where none are asked for: the paper's."""
+
+
 class Adapter(ABC):
     """Drives one loaded backbone. A subclass is what an adapter plugin registers.
 
@@ -54,9 +58,10 @@ class Adapter(ABC):
 
     @abstractmethod
     def conditional_rows(self, batch: int) -> slice:
-        """Which rows of a batch at a cross-attention site are conditional *right now*.
+        """Which rows of a batch at a cross-attention or text-encoder site are conditional *right now*.
 
-        While ``_generate`` runs with classifier-free guidance that is one half; in ``replay`` it is all of them.
+        While ``_generate`` runs with classifier-free guidance that is one half (and the rows of the prompt, not of a
+        negative one, where the text encoder runs); in ``replay`` it is all of them.
         """
 
     @abstractmethod
@@ -72,7 +77,21 @@ class Adapter(ABC):
         heads). Runs under the caller's grad mode and patches; gradients reach whatever a patch put in.
         """
 
-    def generate(self, prompt: str, *, seed: int = 0, duration: float = 5.0, guidance: float = 3.0,
+    def token_embeddings(self, generation: Generation) -> torch.Tensor:
+        """The prompt's tokens as the cross-attention sees them, [tokens, width]: what the paper's explainer reads.
+
+        Needed for the mask parameters ``mlp`` and ``mlp-history`` alone.
+        """
+        raise SettingError(f"adapter {self.key!r} gives no token embeddings: use parameters='logits'")
+
+    def audio_embeddings(self, generation: Generation) -> torch.Tensor:
+        """The embedding of the audio token that each position starts from (the one before it), [positions, width].
+
+        Needed for the mask parameters ``mlp-history`` alone.
+        """
+        raise SettingError(f"adapter {self.key!r} gives no audio embeddings: use parameters='logits' or 'mlp'")
+
+    def generate(self, prompt: str, *, seed: int = 0, duration: float | None = None, guidance: float = 3.0,
                  **settings: Any) -> Generation:
         """Generate audio from ``prompt``; the same seed and settings give the same audio on one machine.
 
@@ -81,7 +100,7 @@ class Adapter(ABC):
         Args:
             prompt: the text; must hold at least one word.
             seed: seed of the sampling.
-            duration: seconds of audio.
+            duration: seconds of audio; 5, or the backbone's longest if that is shorter, when not given.
             guidance: classifier-free guidance scale; 1 switches guidance off.
             settings: what else the backbone's own generate takes (see the adapter's docs).
 
@@ -90,6 +109,7 @@ class Adapter(ABC):
             SettingError: a setting is out of range.
         """
         tokens = self.check_prompt(prompt)
+        duration = min(DEFAULT_DURATION, self.max_duration) if duration is None else duration
         if not 0 < duration <= self.max_duration:
             raise SettingError(f"duration must be above 0 and at most {self.max_duration:g} s, not {duration:g}")
         return self._generate(prompt, tokens, seed=seed, duration=duration, guidance=guidance, **settings)

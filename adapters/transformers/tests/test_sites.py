@@ -10,7 +10,7 @@ import torch
 from xattnmask_transformers.delay import delay
 
 from xattnmask.errors import SettingError
-from xattnmask.patch import frozen_history, no_history, patch, record_history
+from xattnmask.patching import frozen_history, no_history, patch, record_history
 
 from .test_replay import emitted, heads
 

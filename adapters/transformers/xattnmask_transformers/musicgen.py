@@ -84,6 +84,17 @@ class MusicGen(Adapter):
         text = self.backbone.text_encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
         return self._decode(columns, self._project(text))
 
+    @torch.no_grad()
+    def token_embeddings(self, generation: Generation) -> torch.Tensor:
+        ids = torch.tensor([[token.id for token in generation.tokens]], device=self.backbone.device)
+        return self._project(self.backbone.text_encoder(input_ids=ids).last_hidden_state)[0]
+
+    @torch.no_grad()
+    def audio_embeddings(self, generation: Generation) -> torch.Tensor:
+        columns = delay(generation.replay["codes"].to(self.backbone.device), self.delays, self.start)
+        tables = self.backbone.decoder.model.decoder.embed_tokens
+        return torch.stack([table(codes) for table, codes in zip(tables, columns, strict=True)]).sum(0)
+
     def _generate(self, prompt: str, tokens: tuple[Token, ...], *, seed: int, duration: float, guidance: float,
                   **settings: Any) -> Generation:
         if not 1 <= guidance < float("inf"):

@@ -8,7 +8,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils.checkpoint import checkpoint
 
 from xattnmask.errors import PatchError, SiteCallCountError, SiteNotFoundError, SiteNotSeenError
-from xattnmask.patch import CaptureProbabilities, MaskIntervention, SoftmaxCall, intercept
+from xattnmask.patching import CaptureProbabilities, MaskIntervention, SoftmaxCall, intercept
 from xattnmask.sites import Site
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from xattnmask.patch import capture_attention, frozen_history, no_history, patch, record_history
+from xattnmask.patching import capture_attention, frozen_history, no_history, patch, record_history
 from xattnmask.sites import Site
 
 transformers = pytest.importorskip("transformers")

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from xattnmask.errors import SettingError
-from xattnmask.patch import capture_attention, frozen_history, no_history, patch, record_history, select_sites
+from xattnmask.patching import capture_attention, frozen_history, no_history, patch, record_history, select_sites
 from xattnmask.sites import Site
 
 

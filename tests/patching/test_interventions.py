@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from xattnmask.errors import PatchError, SettingError
-from xattnmask.patch import (
+from xattnmask.patching import (
     CaptureProbabilities,
     FrozenHistory,
     MaskIntervention,

@@ -1,0 +1,15 @@
+"""How a mask is parameterised and sampled."""
+
+from .parameters import Logits, MaskParameters, PooledMLP, StepwiseMLP, build_parameters
+from .sampling import Sampling, Temperature, sample
+
+__all__ = [
+    "Logits",
+    "MaskParameters",
+    "PooledMLP",
+    "Sampling",
+    "StepwiseMLP",
+    "Temperature",
+    "build_parameters",
+    "sample",
+]

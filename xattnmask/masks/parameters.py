@@ -1,0 +1,101 @@
+"""What is learned: logits [positions, tokens], directly or as the output of the paper's explainer."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..adapter import Adapter
+from ..errors import SettingError
+from ..generation import Generation
+
+Kind = Literal["logits", "mlp", "mlp-history"]
+KINDS = ("logits", "mlp", "mlp-history")
+HIDDEN = 512
+"""Width of the explainer's hidden layer in the authors' code."""
+
+
+class MaskParameters(nn.Module):
+    """Base class: calling it gives the mask's logits, float32 [positions, tokens]."""
+
+
+class Logits(MaskParameters):
+    """One free logit for each position and token; ``start`` is their first value."""
+
+    def __init__(self, positions: int, tokens: int, start: float = 0.0):
+        super().__init__()
+        self.values = nn.Parameter(torch.full((positions, tokens), start))
+
+    def forward(self) -> Tensor:
+        return self.values
+
+
+class StepwiseMLP(MaskParameters):
+    """The explainer as published: for each position a network of its own, which reads the token's embedding alone.
+
+    Width -> 512, PReLU, -> 1, for every position at once. Source: the authors' code for AudioGenX.
+    """
+
+    def __init__(self, positions: int, embeddings: Tensor):
+        super().__init__()
+        width = embeddings.shape[1]
+        self.register_buffer("embeddings", embeddings)
+        self.inner = nn.Parameter(_uniform((positions, width, HIDDEN), width))
+        self.inner_bias = nn.Parameter(_uniform((positions, 1, HIDDEN), width))
+        self.slope = nn.Parameter(torch.full((positions, 1, 1), 0.25))
+        self.outer = nn.Parameter(_uniform((positions, HIDDEN, 1), HIDDEN))
+        self.outer_bias = nn.Parameter(_uniform((positions, 1, 1), HIDDEN))
+
+    def forward(self) -> Tensor:
+        hidden = self.embeddings @ self.inner + self.inner_bias
+        hidden = torch.where(hidden > 0, hidden, self.slope * hidden)
+        return (hidden @ self.outer + self.outer_bias).squeeze(-1)
+
+
+class PooledMLP(MaskParameters):
+    """One network for all positions, which reads the token's embedding and that of the previous audio token.
+
+    Source: the explainer of the paper's section on its method (arXiv 2502.00459), z = MLP([token; audio]).
+    """
+
+    def __init__(self, embeddings: Tensor, history: Tensor):
+        super().__init__()
+        positions, tokens = len(history), len(embeddings)
+        pairs = [embeddings.expand(positions, -1, -1), history[:, None].expand(-1, tokens, -1)]
+        self.register_buffer("pairs", torch.cat(pairs, dim=-1))
+        self.network = nn.Sequential(nn.Linear(self.pairs.shape[-1], HIDDEN), nn.PReLU(), nn.Linear(HIDDEN, 1))
+
+    def forward(self) -> Tensor:
+        return self.network(self.pairs).squeeze(-1)
+
+
+def build_parameters(kind: Kind, model: Adapter, generation: Generation, positions: int, *, seed: int,
+                     start: float = 0.0) -> MaskParameters:
+    """The parameters of a mask over ``generation``, on the backbone's device, in float32; ``seed`` fixes their start.
+
+    Raises:
+        SettingError: unknown ``kind``, or one that needs embeddings the adapter does not give.
+    """
+    device = next(model.backbone.parameters()).device
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if kind == "logits":
+            return Logits(positions, len(generation.tokens), start).to(device)
+        if kind == "mlp":
+            return StepwiseMLP(positions, _embeddings(model.token_embeddings(generation))).to(device)
+        if kind == "mlp-history":
+            tokens, audio = model.token_embeddings(generation), model.audio_embeddings(generation)
+            return PooledMLP(_embeddings(tokens), _embeddings(audio)).to(device)
+    raise SettingError(f"parameters must be one of {', '.join(KINDS)}, not {kind!r}")
+
+
+def _embeddings(values: Tensor) -> Tensor:
+    return values.detach().float()
+
+
+def _uniform(shape: tuple[int, ...], fan_in: int) -> Tensor:
+    bound = 1 / math.sqrt(fan_in)
+    return torch.empty(shape).uniform_(-bound, bound)

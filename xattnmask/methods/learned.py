@@ -1,0 +1,198 @@
+"""The learned mask: soft masks over text tokens, optimised so that M keeps the sound and 1 - M loses it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+
+from ..adapter import Adapter
+from ..errors import NumericalError, SettingError
+from ..events import StepEvent
+from ..generation import Generation
+from ..masks import MaskParameters, Sampling, Temperature, build_parameters, sample
+from ..masks.parameters import KINDS, Kind
+from ..masks.sampling import SAMPLINGS
+from ..objective import OBJECTIVES, Objective, Terms, batch_masks, terms
+from ..patching import Layers, Rule
+from ..plugins.hookspecs import hookimpl
+from ..replaying import CONTEXTS, DEPTHS, Context, Depth, Replayer, check_choice
+from .base import Attribution, Method, OnStep
+from .settings import check_range, settings_of
+
+
+@dataclass(frozen=True)
+class LearnedSettings:
+    """Settings of the learned mask; the defaults are what the foley benchmark shows is best.
+
+    Attributes:
+        steps: optimisation steps, one forward and one backward each.
+        lr: learning rate of Adam.
+        weight_decay: decay of Adam, as the authors use it.
+        context: history each position sees, ``none``, ``frozen`` or ``joint`` (see Replayer).
+        target: what the masked states are compared with: those of the model with its ``history``, as the authors do,
+            or those of the ``same`` context without a mask.
+        depth: ``cross``, or ``encoder`` to mask the text encoder as well.
+        objective: ``both``, ``factual`` or ``counterfactual``.
+        alpha, beta: weights of the mask's L1 and L2 norms.
+        parameters: ``logits``, ``mlp`` or ``mlp-history``.
+        start: first value of every logit (``logits`` only).
+        sampling: ``none``, ``soft`` or ``hard``.
+        temperature, temperature_end: of the sigmoid or Gumbel-softmax, at the first and at the last step.
+        rule, layers, heads: as in :func:`xattnmask.patch`.
+        tolerance, patience: stop when the loss has not fallen by ``tolerance`` a position for ``patience`` steps.
+        batched: factual and counterfactual in one forward; two forwards need half the memory.
+        preset: ``paper`` puts the authors' values in place of the defaults.
+    """
+
+    steps: int = 20
+    lr: float = 0.5
+    weight_decay: float = 0.0
+    context: Context = "none"
+    target: Literal["history", "same"] = "history"
+    depth: Depth = "cross"
+    objective: Objective = "both"
+    alpha: float = 1e-3
+    beta: float = 0.1
+    parameters: Kind = "logits"
+    start: float = 0.0
+    sampling: Sampling = "none"
+    temperature: float = 1.0
+    temperature_end: float | None = None
+    rule: Rule = "scale"
+    layers: Layers = "all"
+    heads: Sequence[int] | None = None
+    tolerance: float = 1e-4
+    patience: int = 5
+    batched: bool = True
+    preset: Literal["default", "paper"] = "default"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.steps, int) or not 1 <= self.steps <= 100_000:
+            raise SettingError(f"steps must be a whole number from 1 to 100000, not {self.steps}")
+        check_range("lr", self.lr, 1e-9)
+        for name in ("weight_decay", "alpha", "beta", "tolerance"):
+            check_range(name, getattr(self, name), 0)
+        for name, choices in _CHOICES.items():
+            check_choice(name, getattr(self, name), choices)
+        self.schedule  # noqa: B018 (its own check)
+
+    @property
+    def schedule(self) -> Temperature:
+        """The temperature over the steps."""
+        return Temperature(self.temperature, self.temperature_end or self.temperature)
+
+
+_CHOICES: Mapping[str, Sequence[str]] = {
+    "context": CONTEXTS,
+    "target": ("history", "same"),
+    "depth": DEPTHS,
+    "objective": OBJECTIVES,
+    "parameters": KINDS,
+    "sampling": SAMPLINGS,
+    "preset": ("default", "paper"),
+}
+
+PAPER = {
+    "steps": 50, "lr": 1e-3, "weight_decay": 1e-3, "context": "none", "target": "history", "depth": "cross",
+    "objective": "both", "alpha": 1e-3, "beta": 0.1, "parameters": "mlp", "sampling": "soft", "temperature": 1.0,
+    "rule": "scale", "layers": "all", "tolerance": 0.0, "batched": False,
+}  # fmt: skip
+"""The authors' procedure (their code for AudioGenX): one MLP a position, 50 epochs of two forwards, no stopping."""
+
+
+class LearnedMask(Method):
+    """Learns one soft mask over the tokens for each position (arXiv 2502.00459)."""
+
+    name: ClassVar[str] = "learned"
+
+    def steps(self, **settings: Any) -> int:
+        return _settings(settings).steps
+
+    def attribute(self, model: Adapter, generation: Generation, *, seed: int, on_step: OnStep,
+                  **settings: Any) -> Attribution:
+        chosen = _settings(settings)
+        run = _Optimisation(model, generation, chosen, seed)
+        losses: dict[str, list[float]] = {}
+        for step in range(chosen.steps):
+            values = run.step(step)
+            for name, value in values.items():
+                losses.setdefault(name, []).append(value)
+            on_step(StepEvent(step, chosen.steps, values))
+            if _settled(losses["total"], chosen, run.positions):
+                break
+        converged = _levelled_off(losses["total"], run.positions)
+        return Attribution(run.importance(), asdict(chosen), losses, converged)
+
+
+@dataclass
+class _Optimisation:
+    """The state of one optimisation."""
+
+    model: Adapter
+    generation: Generation
+    settings: LearnedSettings
+    seed: int
+    parameters: MaskParameters = field(init=False)
+
+    def __post_init__(self) -> None:
+        s = self.settings
+        self.replayer = Replayer(self.model, self.generation, context=s.context, depth=s.depth, rule=s.rule,
+                                 layers=s.layers, heads=s.heads)
+        self.target = self.replayer.clean(history=s.target == "history" or s.context != "none")
+        self.positions = len(self.target)
+        self.parameters = build_parameters(s.parameters, self.model, self.generation, self.positions, seed=self.seed,
+                                           start=s.start)
+        self.optimizer = torch.optim.Adam(self.parameters.parameters(), lr=s.lr, weight_decay=s.weight_decay)
+        self.generator = torch.Generator().manual_seed(self.seed)
+
+    def step(self, index: int) -> dict[str, float]:
+        """One step of the optimiser; returns the terms of the loss as numbers."""
+        with torch.enable_grad():
+            result = self._terms(index)
+            self.optimizer.zero_grad()
+            result.total.backward()
+        values = result.values()
+        if not torch.isfinite(result.total):
+            raise NumericalError(f"the loss is not finite at step {index}: try dtype float32 or a smaller lr")
+        self.optimizer.step()
+        return values
+
+    @torch.no_grad()
+    def importance(self) -> Any:
+        """The mask without noise, float32 [positions, tokens]."""
+        return torch.sigmoid(self.parameters()).cpu().numpy()
+
+    def _terms(self, index: int) -> Terms:
+        s, logits = self.settings, self.parameters()
+        mask = sample(logits, s.sampling, s.schedule.at(index, s.steps), self.generator)
+        masks = batch_masks(mask, s.objective)
+        hidden = self.replayer.masked(masks) if s.batched else torch.cat([self.replayer.masked(m[None]) for m in masks])
+        return terms(hidden, self.target, torch.sigmoid(logits), s.objective, alpha=s.alpha, beta=s.beta)
+
+
+def _settings(given: Mapping[str, Any]) -> LearnedSettings:
+    preset = PAPER if given.get("preset") == "paper" else {}
+    return settings_of(LearnedSettings, LearnedMask.name, {**preset, **given})
+
+
+def _settled(total: Sequence[float], settings: LearnedSettings, positions: int) -> bool:
+    """Whether the loss has stopped falling: the best of the last ``patience`` steps is no better than the best before."""
+    if settings.tolerance == 0 or len(total) <= settings.patience:
+        return False
+    before, lately = min(total[: -settings.patience]), min(total[-settings.patience :])
+    return before - lately < settings.tolerance * positions
+
+
+def _levelled_off(total: Sequence[float], positions: int) -> bool:
+    """Whether the last fifth of the steps brought less than .01 a position: what ``converged`` means."""
+    tail = max(1, len(total) // 5)
+    return len(total) > tail and min(total[:-tail]) - min(total) < 0.01 * positions
+
+
+@hookimpl
+def xattnmask_method() -> Method:
+    """The learned mask."""
+    return LearnedMask()

@@ -1,0 +1,92 @@
+"""Leave-one-out: how far each position's hidden state turns when a token is masked away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch.nn.functional import cosine_similarity
+
+from ..adapter import Adapter
+from ..events import StepEvent
+from ..generation import Generation
+from ..patching import Layers, Rule
+from ..plugins.hookspecs import hookimpl
+from ..replaying import CONTEXTS, DEPTHS, Context, Depth, Replayer, check_choice
+from .base import Attribution, Method, OnStep
+from .settings import check_range, settings_of
+
+
+@dataclass(frozen=True)
+class LeaveOneOutSettings:
+    """Settings of leave-one-out.
+
+    Attributes:
+        context, depth, rule, layers: as in the learned mask.
+        by: what is left out at a time, every ``token`` or every ``word`` with all its tokens.
+        batch: tokens left out in one forward.
+    """
+
+    context: Context = "joint"
+    depth: Depth = "cross"
+    rule: Rule = "scale"
+    layers: Layers = "all"
+    by: str = "word"
+    batch: int = 8
+
+    def __post_init__(self) -> None:
+        check_choice("context", self.context, CONTEXTS)
+        check_choice("depth", self.depth, DEPTHS)
+        check_choice("by", self.by, ("token", "word"))
+        check_range("batch", self.batch, 1)
+
+
+class LeaveOneOut(Method):
+    """1 - cos between the hidden states with and without a token, by position."""
+
+    name: ClassVar[str] = "leave-one-out"
+
+    def steps(self, **settings: Any) -> int:
+        settings_of(LeaveOneOutSettings, self.name, settings)
+        return 1
+
+    @torch.no_grad()
+    def attribute(self, model: Adapter, generation: Generation, *, seed: int, on_step: OnStep,
+                  **settings: Any) -> Attribution:
+        s = settings_of(LeaveOneOutSettings, self.name, settings)
+        replayer = Replayer(model, generation, context=s.context, depth=s.depth, rule=s.rule, layers=s.layers)
+        target, groups = replayer.clean(), _groups(generation, s.by)
+        importance = torch.zeros(len(target), len(generation.tokens))
+        for start in range(0, len(groups), s.batch):
+            part = groups[start : start + s.batch]
+            masks = _without(part, len(generation.tokens), target.device)
+            distance = 1 - cosine_similarity(replayer.masked(masks).float(), target.float(), dim=-1)
+            for group, row in zip(part, distance.cpu(), strict=True):
+                importance[:, list(group)] = row[:, None]
+            on_step(StepEvent(start // s.batch, -(-len(groups) // s.batch), {}))
+        return Attribution(importance.numpy(), asdict(s))
+
+
+def _groups(generation: Generation, by: str) -> list[tuple[int, ...]]:
+    """Tokens to leave out together; tokens of no word stand alone."""
+    tokens = range(len(generation.tokens))
+    if by == "token":
+        return [(token,) for token in tokens]
+    words = [word.tokens for word in generation.words if word.tokens]
+    alone = set(tokens) - {token for word in words for token in word}
+    return words + [(token,) for token in sorted(alone)]
+
+
+def _without(groups: Sequence[tuple[int, ...]], tokens: int, device: torch.device) -> torch.Tensor:
+    masks = torch.ones(len(groups), tokens, device=device)
+    for row, group in zip(masks, groups, strict=True):
+        row[list(group)] = 0
+    return masks
+
+
+@hookimpl
+def xattnmask_method() -> Method:
+    """Leave-one-out."""
+    return LeaveOneOut()

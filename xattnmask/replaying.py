@@ -1,0 +1,104 @@
+"""Masked replays of a generation: one forward, all positions at once, under a context and at a depth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from .adapter import Adapter
+from .errors import NumericalError, SettingError
+from .generation import Generation
+from .patching import Layers, Rule, capture_attention, frozen_history, no_history, patch, record_history
+from .sites import Role, Site
+
+Context = Literal["none", "frozen", "joint"]
+CONTEXTS = ("none", "frozen", "joint")
+Depth = Literal["cross", "encoder"]
+DEPTHS = ("cross", "encoder")
+
+
+class Replayer:
+    """Replays one generation under masks.
+
+    Args:
+        model: the adapter that made the generation.
+        generation: what is replayed.
+        context: what history each position sees. ``none``: none at all, the text alone explains it (the authors'
+            code). ``frozen``: the history as it was generated. ``joint``: a history that the mask changes too, as it
+            does when audio is regenerated.
+        depth: ``cross`` masks the sites where audio reads text (the paper); ``encoder`` removes words inside the text
+            encoder as well, as far as no position needs them.
+        rule, layers, heads: as in :func:`xattnmask.patch`.
+    """
+
+    def __init__(self, model: Adapter, generation: Generation, *, context: Context = "none", depth: Depth = "cross",
+                 rule: Rule = "scale", layers: Layers = "all", heads: Sequence[int] | None = None):
+        check_choice("context", context, CONTEXTS)
+        check_choice("depth", depth, DEPTHS)
+        self.model, self.generation, self.context = model, generation, context
+        self.num_tokens = len(generation.tokens)
+        self.roles = _roles(model, self.num_tokens, context, depth)
+        self.rule, self.layers, self.heads = rule, layers, heads
+        self._recorded = self._record() if context == "frozen" else {}
+
+    def clean(self, *, history: bool = True) -> Tensor:
+        """Final hidden states [positions, width] without a mask; without history each position sees the text alone."""
+        with ExitStack() as stack, torch.no_grad():
+            if not history:
+                stack.enter_context(no_history(self.model, self.num_tokens))
+            return _finite(self.model.replay(self.generation)[0], "the unmasked replay")
+
+    def masked(self, masks: Tensor) -> Tensor:
+        """Final hidden states [batch, positions, width] under ``masks`` [batch, positions, tokens] or [batch, tokens]."""
+        with ExitStack() as stack:
+            stack.enter_context(patch(self.model, masks, rule=self.rule, layers=self.layers, heads=self.heads,
+                                      roles=self.roles))
+            self._enter_context(stack)
+            return self.model.replay(self.generation, batch=len(masks))
+
+    def attention(self) -> Tensor:
+        """Attention of each position on each token, mean over sites and heads, float32 [positions, tokens]."""
+        seen: list[Tensor] = []
+
+        def add(_: Site, probabilities: Tensor) -> None:
+            mean = probabilities[0].mean(0)
+            seen[:] = [seen[0] + mean, seen[1] + 1] if seen else [mean, mean.new_ones(())]
+
+        with torch.no_grad(), capture_attention(self.model, add, num_tokens=self.num_tokens, layers=self.layers):
+            self.model.replay(self.generation)
+        return seen[0] / seen[1]
+
+    def _enter_context(self, stack: ExitStack) -> None:
+        if self.context == "none":
+            stack.enter_context(no_history(self.model, self.num_tokens))
+        elif self.context == "frozen":
+            stack.enter_context(frozen_history(self.model, self.num_tokens, self._recorded))
+
+    def _record(self) -> dict[str, tuple[Tensor, Tensor]]:
+        with torch.no_grad(), record_history(self.model, self.num_tokens) as recorded:
+            self.model.replay(self.generation)
+        return dict(recorded)
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raise SettingError unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise SettingError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+
+
+def _roles(model: Adapter, num_tokens: int, context: Context, depth: Depth) -> tuple[Role, ...]:
+    offered = {site.role for site in model.sites(num_tokens)}
+    if context != "joint" and "self" not in offered:
+        raise SettingError(f"model {model.key!r} cannot leave out its history: use context='joint'")
+    reading: Role = "cross" if "cross" in offered else "prefix"
+    return (reading, "text-encoder") if depth == "encoder" else (reading,)
+
+
+def _finite(hidden: Tensor, what: str) -> Tensor:
+    if not torch.isfinite(hidden).all():
+        raise NumericalError(f"{what} gave NaN or infinity: the model's weights or its dtype are at fault")
+    return hidden
