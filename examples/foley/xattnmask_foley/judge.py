@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from scipy.signal import resample_poly
 from torch import Tensor, nn
 from transformers.audio_utils import mel_filter_bank
+
 from xattnmask import Judge, hookimpl
 
 from .world import SAMPLE_RATE, SOURCES
@@ -21,18 +22,25 @@ _WINDOW, _HOP, _BANDS = 512, 320, 64
 class JudgeNetwork(nn.Module):
     """A small convolutional network on log-mel frames; one output per source and frame, 25 frames a second."""
 
-    def __init__(self, width: int = 32):
+    def __init__(self, width: int = 24):
         super().__init__()
-        mel = mel_filter_bank(_WINDOW // 2 + 1, _BANDS, 0, SAMPLE_RATE / 2, SAMPLE_RATE, norm="slaney", mel_scale="slaney")
+        bins, nyquist = _WINDOW // 2 + 1, SAMPLE_RATE / 2
+        mel = mel_filter_bank(bins, _BANDS, 0, nyquist, SAMPLE_RATE, norm="slaney", mel_scale="slaney")
         self.register_buffer("mel", torch.tensor(mel, dtype=torch.float32), persistent=False)
         self.register_buffer("window", torch.hann_window(_WINDOW), persistent=False)
         self.image = nn.Sequential(
-            _block(1, width, (2, 1)), _block(width, width, (2, 2)), _block(width, 2 * width, (2, 1)),
+            _block(1, width, (2, 1)),
+            _block(width, width, (2, 2)),
+            _block(width, 2 * width, (2, 1)),
             _block(2 * width, 2 * width, (2, 1)),
         )
         self.sequence = nn.Sequential(
-            nn.Conv1d(8 * width, 3 * width, 5, padding=2), nn.BatchNorm1d(3 * width), nn.ReLU(),
-            nn.Conv1d(3 * width, 2 * width, 9, padding=4), nn.BatchNorm1d(2 * width), nn.ReLU(),
+            nn.Conv1d(8 * width, 3 * width, 5, padding=2),
+            nn.BatchNorm1d(3 * width),
+            nn.ReLU(),
+            nn.Conv1d(3 * width, 2 * width, 9, padding=4),
+            nn.BatchNorm1d(2 * width),
+            nn.ReLU(),
         )
         self.heads = nn.Linear(2 * width, len(SOURCES))
 
@@ -65,8 +73,9 @@ class FoleyJudge(Judge):
         """Load the bundled weights, or those of a folder."""
         network = JudgeNetwork()
         weights = WEIGHTS if checkpoint is None else Path(checkpoint) / "model.safetensors"
-        network.load_state_dict({name: value.float() if value.is_floating_point() else value
-                                 for name, value in load_file(weights).items()})
+        network.load_state_dict(
+            {name: value.float() if value.is_floating_point() else value for name, value in load_file(weights).items()}
+        )
         return cls(network.to(device))
 
     def __call__(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -88,7 +97,8 @@ class FoleyJudge(Judge):
 
 
 def _block(inputs: int, outputs: int, pool: tuple[int, int]) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU(), nn.AvgPool2d(pool))
+    convolution = nn.Conv2d(inputs, outputs, 3, padding=1)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.AvgPool2d(pool))
 
 
 @hookimpl

@@ -6,6 +6,7 @@ quantizer, starts its codebooks from data and moves them by running averages (DÃ
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import EncodecConfig, EncodecModel
+from transformers.audio_utils import mel_filter_bank
 
 from ..world import SAMPLE_RATE
 from .corpus import TRAIN, audio_pool
@@ -34,26 +36,27 @@ CONFIG = {
 BATCH, CROP = 12, 24 * 640
 POOL = 4000
 LR = 1e-3
-QUANTIZE_FROM = 300
+QUANTIZE_FROM = 800
 """Steps without quantization, so that the codebooks start from an encoder that means something."""
 _WINDOWS = (128, 512, 2048)
-_FLOOR = 1e-4
-"""Quietest magnitude aimed at (-80 dB). It bounds the target alone: a floor under what is made, too, would leave a
-codec that has fallen silent without a gradient to come back by."""
+_FLOOR = 1e-3
+"""Magnitude (-60 dB) under which a bin counts as silent."""
+_MEL_BANDS, _MEL_STEPS = 40, 4
 
 
 def train(folder: Path, steps: int = 3000, seed: int = 0) -> EncodecModel:
     """Train, or go on training, and return the codec."""
     torch.manual_seed(seed)
     model = EncodecModel(EncodecConfig(**CONFIG)).train()
-    quantizer = TrainedQuantizer(model)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LR, betas=(0.8, 0.99))
-    loop = Loop(folder, model, optimizer, steps=steps, lr=LR)
+    quantizer, probe = TrainedQuantizer(model), MelProbe(model.config.hidden_size)
+    both = torch.nn.ModuleList([model, probe])
+    optimizer = torch.optim.AdamW(both.parameters(), lr=LR, betas=(0.8, 0.99))
+    loop = Loop(folder, both, optimizer, steps=steps, lr=LR)
     if loop.start < steps:
         pool = torch.from_numpy(audio_pool(TRAIN, POOL)[0])
         if loop.start == 0:
             equalize(model, _crops(pool))
-        loop.run(lambda i: _step(i, model, quantizer, optimizer, pool))
+        loop.run(lambda i: _step(i, model, quantizer, probe, optimizer, pool))
     return model.eval()
 
 
@@ -63,8 +66,12 @@ def equalize(model: EncodecModel, audio: Tensor) -> None:
 
     As initialized, the signal fades on its way to the latents, and training starts some hundred steps late.
     """
-    convolutions = [m for part in (model.encoder, model.decoder) for m in part.modules()
-                    if isinstance(m, torch.nn.Conv1d | torch.nn.ConvTranspose1d)]
+    convolutions = [
+        m
+        for part in (model.encoder, model.decoder)
+        for m in part.modules()
+        if isinstance(m, torch.nn.Conv1d | torch.nn.ConvTranspose1d)
+    ]
     for convolution in convolutions:
         wanted = 0.1 if convolution is convolutions[-1] else 1.0
         outputs: list[Tensor] = []
@@ -75,20 +82,31 @@ def equalize(model: EncodecModel, audio: Tensor) -> None:
         convolution.bias.zero_()
 
 
-def _step(i: int, model: EncodecModel, quantizer: TrainedQuantizer, optimizer: torch.optim.Optimizer,
-          pool: Tensor) -> dict[str, float]:
+def _step(
+    i: int,
+    model: EncodecModel,
+    quantizer: TrainedQuantizer,
+    probe: MelProbe,
+    optimizer: torch.optim.Optimizer,
+    pool: Tensor,
+) -> dict[str, float]:
     audio = _crops(pool)
     latent = model.encoder(audio)
     if i == QUANTIZE_FROM:
         quantizer.start(latent.detach())
     quantized, commitment = quantizer(latent) if i >= QUANTIZE_FROM else (latent, latent.new_zeros(()))
-    reconstructed = model.decoder(quantized)
-    loss = spectral_loss(reconstructed, audio) + 0.25 * commitment
+    spectral, mel = spectral_loss(model.decoder(quantized), audio), probe(quantized, audio)
+    loss = spectral + mel + 0.25 * commitment + 1e-3 * latent.square().mean()
     optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
-    return {"loss": loss.item(), "commitment": commitment.item()}
+    return {
+        "spectral": spectral.item(),
+        "mel": mel.item(),
+        "commitment": commitment.item(),
+        "width": latent.detach().std().item(),
+    }
 
 
 def _crops(pool: Tensor) -> Tensor:
@@ -99,19 +117,50 @@ def _crops(pool: Tensor) -> Tensor:
 
 
 def spectral_loss(made: Tensor, wanted: Tensor) -> Tensor:
-    """Difference of magnitude spectrograms at several window lengths, linear and in log, of [batch, 1, samples]."""
+    """Difference of magnitude spectrograms at several window lengths, of [batch, 1, samples].
+
+    In log, the bins that sound and those that are silent count the same, however many there are, and silent ones only
+    where something is made. With a plain mean over all bins a codec falls silent and never comes back: most are silent.
+    """
     total = made.new_zeros(())
     for window in _WINDOWS:
         a, b = (_magnitude(x[:, 0], window) for x in (made, wanted))
-        log_difference = (torch.log(a + 1e-6) - torch.log(b.clamp_min(_FLOOR))).abs().mean()
+        log_a, log_b, sounding = torch.log(a + 1e-6), torch.log(b + 1e-6), b > _FLOOR
+        missed = _mean_where(sounding, (log_a - log_b).abs())
+        added = _mean_where(~sounding, torch.relu(log_a - math.log(_FLOOR)))
         linear = (a - b).norm(dim=(1, 2)) / (b.norm(dim=(1, 2)) + 0.1)
-        total = total + log_difference + linear.mean()
+        total = total + missed + added + linear.mean()
     return total / len(_WINDOWS)
 
 
-def _magnitude(audio: Tensor, window: int) -> Tensor:
+def _mean_where(where: Tensor, values: Tensor) -> Tensor:
+    return (values * where).sum() / where.sum().clamp_min(1)
+
+
+class MelProbe(torch.nn.Module):
+    """Reads log-mel frames off the latents by one linear map; its error teaches the encoder what to keep.
+
+    Used in training alone: it reaches the encoder past the decoder, which has learned nothing at first.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        mel = mel_filter_bank(257, _MEL_BANDS, 0, SAMPLE_RATE / 2, SAMPLE_RATE, norm=None, mel_scale="slaney")
+        self.register_buffer("mel", torch.tensor(mel, dtype=torch.float32), persistent=False)
+        self.map = torch.nn.Linear(width, _MEL_BANDS * _MEL_STEPS)
+
+    def forward(self, latent: Tensor, audio: Tensor) -> Tensor:
+        """Squared error of the read frames, as a share of their variance."""
+        hop = audio.shape[-1] // latent.shape[-1] // _MEL_STEPS
+        magnitude = _magnitude(audio[:, 0], 512, hop)[..., :-1]
+        frames = torch.log(self.mel.T @ magnitude**2 + 1e-6)
+        wanted = frames.unflatten(-1, (-1, _MEL_STEPS)).permute(0, 2, 1, 3).flatten(2) / 4 + 1.5
+        return F.mse_loss(self.map(latent.transpose(1, 2)), wanted) / wanted.var()
+
+
+def _magnitude(audio: Tensor, window: int, hop: int | None = None) -> Tensor:
     hann = torch.hann_window(window)
-    spectrum = torch.stft(audio, window, window // 4, window=hann, return_complex=True)
+    spectrum = torch.stft(audio, window, hop or window // 4, window=hann, return_complex=True)
     return torch.sqrt(spectrum.real**2 + spectrum.imag**2 + 1e-12) / (hann.sum() / 2)
 
 
@@ -124,7 +173,7 @@ class TrainedQuantizer:
         self.codebooks = [layer.codebook for layer in model.quantizer.layers]
 
     def __call__(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantize [batch, width, frames]; returns it with the gradient passed straight through, and the commitment loss."""
+        """Quantize [batch, width, frames], the gradient passed straight through; and the commitment loss."""
         flat = latent.transpose(1, 2).reshape(-1, latent.shape[1])
         residual, total = flat.detach(), torch.zeros_like(flat)
         for codebook in self.codebooks:

@@ -26,8 +26,9 @@ class Clip:
     activity: np.ndarray
 
 
-def captions(split: int, count: int, arrangement: str | None = "any", *, start: int = 0,
-             babble: float = BABBLE) -> Iterator[tuple[Caption, int]]:
+def captions(
+    split: int, count: int, arrangement: str | None = "any", *, start: int = 0, babble: float = BABBLE
+) -> Iterator[tuple[Caption, int]]:
     """``count`` captions of a split, each with the seed of its rendering."""
     for index in range(start, start + count):
         rng = np.random.default_rng([split, index])

@@ -30,13 +30,37 @@ def build(codec: EncodecModel, tokenizer: T5Tokenizer) -> MusicgenForConditional
     Built from one configuration: put together from parts, its decoder would silently not be causal.
     """
     size = codec.config.codebook_size
-    text = {"model_type": "t5", "vocab_size": len(tokenizer), "d_model": 128, "d_kv": 32, "d_ff": 256, "num_layers": 2,
-            "num_heads": 4, "dropout_rate": 0.05, "n_positions": 64, "pad_token_id": 0, "eos_token_id": 1,
-            "decoder_start_token_id": 0}
-    decoder = {"vocab_size": size, "hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 6, "ffn_dim": 512,
-               "num_codebooks": codec.config.num_quantizers, "max_position_embeddings": 256, "dropout": 0.05,
-               "activation_function": "gelu", "pad_token_id": size, "bos_token_id": size, "eos_token_id": None,
-               "scale_embedding": False, "audio_channels": 1, "tie_word_embeddings": False}
+    text = {
+        "model_type": "t5",
+        "vocab_size": len(tokenizer),
+        "d_model": 128,
+        "d_kv": 32,
+        "d_ff": 256,
+        "num_layers": 2,
+        "num_heads": 4,
+        "dropout_rate": 0.05,
+        "n_positions": 64,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        "decoder_start_token_id": 0,
+    }
+    decoder = {
+        "vocab_size": size,
+        "hidden_size": 192,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 6,
+        "ffn_dim": 384,
+        "num_codebooks": codec.config.num_quantizers,
+        "max_position_embeddings": 256,
+        "dropout": 0.05,
+        "activation_function": "gelu",
+        "pad_token_id": size,
+        "bos_token_id": size,
+        "eos_token_id": None,
+        "scale_embedding": False,
+        "audio_channels": 1,
+        "tie_word_embeddings": False,
+    }
     config = MusicgenConfig(text_encoder=text, audio_encoder=codec.config.to_dict(), decoder=decoder)
     model = MusicgenForConditionalGeneration(config)
     model.audio_encoder.load_state_dict(codec.state_dict())
@@ -68,8 +92,8 @@ def train(folder: Path, codec: EncodecModel, steps: int = 9000, seed: int = 2) -
 
 def encoded(cache: Path, codec: EncodecModel, split: int, count: int) -> Tensor:
     """Codes int16 [count, codebooks, frames] of the first ``count`` clips of a split, kept in ``cache``."""
-    done = torch.load(cache, weights_only=True) if cache.exists() else torch.zeros(0, codec.config.num_quantizers, FRAMES,
-                                                                                   dtype=torch.int16)
+    none = torch.zeros(0, codec.config.num_quantizers, FRAMES, dtype=torch.int16)
+    done = torch.load(cache, weights_only=True) if cache.exists() else none
     cache.parent.mkdir(parents=True, exist_ok=True)
     while len(done) < count:
         more = [done]
@@ -82,8 +106,15 @@ def encoded(cache: Path, codec: EncodecModel, split: int, count: int) -> Tensor:
     return done[:count]
 
 
-def _step(i: int, model: MusicgenForConditionalGeneration, tokenizer: T5Tokenizer, optimizer: torch.optim.Optimizer,
-          said: list[Caption], codes: Tensor, rng: np.random.Generator) -> dict[str, float]:
+def _step(
+    i: int,
+    model: MusicgenForConditionalGeneration,
+    tokenizer: T5Tokenizer,
+    optimizer: torch.optim.Optimizer,
+    said: list[Caption],
+    codes: Tensor,
+    rng: np.random.Generator,
+) -> dict[str, float]:
     rows = rng.integers(len(codes), size=BATCH)
     texts = [_spoken(said[row], rng) for row in rows]
     losses = code_losses(model, tokenizer, texts, codes[torch.from_numpy(rows)].long(), no_text=NO_TEXT)
@@ -100,23 +131,37 @@ def _spoken(caption: Caption, rng: np.random.Generator) -> str:
     return text[0].upper() + text[1:] if rng.random() < 0.2 else text
 
 
-def code_losses(model: MusicgenForConditionalGeneration, tokenizer: T5Tokenizer, texts: list[str], codes: Tensor, *,
-                no_text: float = 0.0) -> Tensor:
+def code_losses(
+    model: MusicgenForConditionalGeneration,
+    tokenizer: T5Tokenizer,
+    texts: list[str],
+    codes: Tensor,
+    *,
+    no_text: float = 0.0,
+) -> Tensor:
     """Cross-entropy by codebook, [codebooks], of codes [batch, codebooks, frames] under the delay pattern."""
     inputs, targets = delayed(codes, pad=model.config.decoder.pad_token_id)
     text = tokenizer(texts, padding=True, return_tensors="pt")
     keep = (torch.rand(len(texts), 1) >= no_text).to(text.attention_mask.dtype)
     encoded_text = model.text_encoder(input_ids=text.input_ids, attention_mask=text.attention_mask)
     with torch.autocast("cpu", torch.bfloat16):
-        logits = model(encoder_outputs=encoded_text, attention_mask=text.attention_mask * keep,
-                       decoder_input_ids=inputs.flatten(0, 1), use_cache=False).logits
+        logits = model(
+            encoder_outputs=encoded_text,
+            attention_mask=text.attention_mask * keep,
+            decoder_input_ids=inputs.flatten(0, 1),
+            use_cache=False,
+        ).logits
     logits = logits.float().view(*targets.shape, -1)
-    return torch.stack([F.cross_entropy(logits[:, k].flatten(0, 1), targets[:, k].flatten(), ignore_index=-100)
-                        for k in range(targets.shape[1])])
+    return torch.stack(
+        [
+            F.cross_entropy(logits[:, k].flatten(0, 1), targets[:, k].flatten(), ignore_index=-100)
+            for k in range(targets.shape[1])
+        ]
+    )
 
 
 def delayed(codes: Tensor, pad: int) -> tuple[Tensor, Tensor]:
-    """Inputs and targets [batch, codebooks, positions] of the delay pattern; position s emits frame s - k of codebook k."""
+    """Inputs and targets [batch, codebooks, positions] of the delay pattern: s emits frame s - k of codebook k."""
     batch, books, frames = codes.shape
     inputs = torch.full((batch, books, frames + books), pad)
     for k in range(books):
@@ -146,6 +191,8 @@ def validation_loss(model: MusicgenForConditionalGeneration, cache: Path) -> lis
     tokenizer = build_tokenizer()
     codes = encoded(cache, model.audio_encoder, VALIDATION, HELD_OUT)
     texts = [caption.text for caption, _ in captions(VALIDATION, HELD_OUT)]
-    parts = [code_losses(model, tokenizer, texts[i : i + BATCH], codes[i : i + BATCH].long())
-             for i in range(0, HELD_OUT, BATCH)]
+    parts = [
+        code_losses(model, tokenizer, texts[i : i + BATCH], codes[i : i + BATCH].long())
+        for i in range(0, HELD_OUT, BATCH)
+    ]
     return torch.stack(parts).mean(0).tolist()

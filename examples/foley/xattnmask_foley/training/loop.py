@@ -34,7 +34,8 @@ class Loop:
             since += 1
             if (i + 1) % SAVE_EVERY == 0 or i + 1 == self.steps:
                 rate = (time.monotonic() - began) / (i + 1 - self.start)
-                self._log(f"{i + 1}/{self.steps} {rate:.3f} s/step " + " ".join(f"{k} {v / since:.4f}" for k, v in sums.items()))
+                means = " ".join(f"{name} {value / since:.4f}" for name, value in sums.items())
+                self._log(f"{i + 1}/{self.steps} {rate:.3f} s/step {means}")
                 self._save(i + 1)
                 sums, since = {}, 0
 
@@ -44,8 +45,12 @@ class Loop:
             log.write(line + "\n")
 
     def _save(self, done: int) -> None:
-        state = {"done": done, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
-                 "rng": torch.get_rng_state()}
+        state = {
+            "done": done,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rng": torch.get_rng_state(),
+        }
         partial = self.state.with_suffix(".partial")
         torch.save(state, partial)
         partial.replace(self.state)

@@ -16,7 +16,7 @@ _WORD_SCORE, _LETTER_SCORE = -3.0, -8.0
 def build() -> T5Tokenizer:
     """The tokenizer; its Unigram scores make one word cheaper than any spelling of it."""
     words = {word for texts in CLASSES.values() for text in texts for word in text.split()}
-    starts = {word.capitalize() for kind in ("article", "opener") for text in CLASSES[kind] for word in text.split()[:1]}
+    starts = {text.split()[0].capitalize() for kind in ("article", "opener") for text in CLASSES[kind]}
     pieces = [(piece, 0.0) for piece in _SPECIAL]
     pieces += [(f"▁{word}", _WORD_SCORE) for word in sorted(words) + sorted(starts)]
     pieces += [(letter, _LETTER_SCORE) for letter in ("▁", *_LETTERS)]

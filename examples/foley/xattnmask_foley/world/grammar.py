@@ -179,7 +179,9 @@ def _sample_phrase(rng: np.random.Generator, noun: str) -> list[Unit]:
     return units
 
 
-def _dress(rng: np.random.Generator, parts: Sequence[Sequence[Unit]], arrangement: str | None, babble: float) -> Caption:
+def _dress(
+    rng: np.random.Generator, parts: Sequence[Sequence[Unit]], arrangement: str | None, babble: float
+) -> Caption:
     """Join the parts by a connector and put the words around them that cause nothing."""
     units = [Unit(_pick(rng, CLASSES["opener"]), "opener")] if rng.random() < 0.35 else []
     for index, part in enumerate(parts):

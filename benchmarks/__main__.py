@@ -1,0 +1,32 @@
+"""Command line of the benchmarks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+OUT = Path("docs/benchmark")
+
+
+@app.command()
+def quality(
+    captions: int = 100, suite: str = "main", out: Path = OUT, threads: int = 1, audio: str = "rendered"
+) -> None:
+    """Score methods against the truth of the foley world; suites: main, paper, learned."""
+    from .quality import run
+
+    run(captions, suite, out, threads, audio)
+
+
+@app.command()
+def speed(part: str = "foley", repeats: int = 5, out: Path = OUT, threads: int = 2) -> None:
+    """Time generating and explaining side by side; parts: foley, small, paper, patch, memory, length."""
+    from .speed import run
+
+    run(part, repeats, out, threads)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,110 @@
+"""Quality: how well each method finds the words that cause each frame of held-out foley clips."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from xattnmask_foley.training.codec import encode
+from xattnmask_foley.training.corpus import TEST, captions
+from xattnmask_foley.world import Caption, render, truth
+
+import xattnmask as xm
+
+from .report import table, write
+from .scores import mean_with_interval, paired_difference, score
+
+Case = tuple[str, dict[str, Any]]
+SUITES: dict[str, dict[str, Case]] = {
+    "main": {
+        "learned mask (default)": ("learned", {}),
+        "learned mask, context frozen": ("learned", {"context": "frozen"}),
+        "learned mask, context joint": ("learned", {"context": "joint"}),
+        "mean cross-attention": ("attention", {}),
+        "leave-one-out, joint": ("leave-one-out", {"context": "joint"}),
+        "leave-one-out, none": ("leave-one-out", {"context": "none"}),
+    },
+    "paper": {
+        "learned mask (default)": ("learned", {}),
+        "the authors' procedure": ("learned", {"preset": "paper"}),
+    },
+    "learned": {
+        "default": ("learned", {}),
+        "5 steps": ("learned", {"steps": 5}),
+        "10 steps, lr 1": ("learned", {"steps": 10, "lr": 1.0}),
+        "50 steps": ("learned", {"steps": 50}),
+        "target of the same context": ("learned", {"target": "same"}),
+        "text encoder masked too": ("learned", {"depth": "encoder"}),
+        "rule bias": ("learned", {"rule": "bias"}),
+        "factual only": ("learned", {"objective": "factual"}),
+        "counterfactual only": ("learned", {"objective": "counterfactual"}),
+        "Gumbel soft": ("learned", {"sampling": "soft"}),
+        "Gumbel hard": ("learned", {"sampling": "hard"}),
+        "no penalty": ("learned", {"alpha": 0.0, "beta": 0.0}),
+        "mlp": ("learned", {"parameters": "mlp", "lr": 1e-3, "steps": 50}),
+        "mlp-history": ("learned", {"parameters": "mlp-history", "lr": 1e-3, "steps": 50}),
+    },
+}
+
+
+def run(count: int, suite: str, out: Path, threads: int, audio: str) -> None:
+    """Score a suite on ``count`` held-out captions; writes a CSV of every caption and a table."""
+    torch.set_num_threads(threads)
+    rows = list(_rows(count, SUITES[suite], audio))
+    frame = pd.DataFrame(rows)
+    name = f"quality-{suite}" + ("" if audio == "rendered" else f"-{audio}")
+    write(out / f"{name}.csv", frame.to_csv(index=False, float_format="%.5f"))
+    text = table(_summary(frame), f"python -m benchmarks quality --suite {suite} --captions {count} --audio {audio}")
+    write(out / f"{name}.md", text)
+    print(text)
+
+
+def _rows(count: int, suite: dict[str, Case], audio: str) -> Iterator[dict[str, Any]]:
+    model = xm.load("foley-musicgen")
+    for index, (caption, seed) in enumerate(captions(TEST, count, babble=0.0)):
+        generation = rendered(model, caption, seed) if audio == "rendered" else model.generate(caption.text, seed=seed)
+        causes = truth(caption, seed, len(generation.times) - 1)
+        for name, (method, settings) in suite.items():
+            start = time.perf_counter()
+            explanation = xm.explain(model, generation, method=method, **settings)
+            seconds = time.perf_counter() - start
+            scores = score(explanation.word_importance(), causes)
+            yield {
+                "caption": caption.text,
+                "arrangement": caption.arrangement or "single",
+                "method": name,
+                "seconds": seconds,
+                **scores,
+            }
+        print(f"{index + 1}/{count}", end="\r", flush=True)
+
+
+def rendered(model: xm.Adapter, caption: Caption, seed: int) -> xm.Generation:
+    """The rendered clip of ``caption`` as if the model had made it, its codes from the codec: the truth is exact."""
+    audio = render(caption, seed)
+    codes = encode(model.backbone.audio_encoder, audio[None])[0]
+    like = model.generate(caption.text, seed=0, duration=model.max_duration)
+    return replace(like, audio=audio, seed=seed, replay={"codes": codes})
+
+
+def _summary(frame: pd.DataFrame) -> list[dict[str, str]]:
+    reference = next(iter(frame.method))
+    summary = []
+    for method, part in frame.groupby("method", sort=False):
+        row = {"method": str(method)}
+        for name in ("frame_auc", "frame_ap", "word_auc", "pointing"):
+            mean, low, high = mean_with_interval(part[name].to_numpy())
+            row[name.replace("_", " ")] = f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+        if method != reference:
+            best = frame[frame.method == reference]["frame_auc"].to_numpy()
+            mean, low, high = paired_difference(best, part["frame_auc"].to_numpy())
+            row["first less this, frame auc"] = f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+        row["median s"] = f"{np.median(part.seconds):.2f}"
+        summary.append(row)
+    return summary
