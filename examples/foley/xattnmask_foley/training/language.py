@@ -85,8 +85,7 @@ def train(folder: Path, codec: EncodecModel, steps: int = 9000, seed: int = 2) -
     if loop.start < steps:
         said = [caption for caption, _ in captions(TRAIN, POOL)]
         codes = encoded(folder / "codes.pt", codec, TRAIN, POOL)
-        rng = np.random.default_rng([seed, loop.start])
-        loop.run(lambda i: _step(i, model, tokenizer, optimizer, said, codes, rng))
+        loop.run(lambda i: _step(model, tokenizer, optimizer, said, codes, np.random.default_rng([seed, i])))
     return model.eval()
 
 
@@ -107,7 +106,6 @@ def encoded(cache: Path, codec: EncodecModel, split: int, count: int) -> Tensor:
 
 
 def _step(
-    i: int,
     model: MusicgenForConditionalGeneration,
     tokenizer: T5Tokenizer,
     optimizer: torch.optim.Optimizer,

@@ -1,0 +1,73 @@
+"""The trained models do what their card says, and an explanation of them is true."""
+
+import numpy as np
+import pytest
+from xattnmask_foley.checkpoint import FOLDER
+from xattnmask_foley.judge import FoleyJudge
+from xattnmask_foley.training.card import hear
+from xattnmask_foley.training.codec import decode, encode
+from xattnmask_foley.training.corpus import TEST, captions, clips
+from xattnmask_foley.world import SAMPLE_RATE, SOURCES, parse, truth
+
+import xattnmask as xm
+
+
+@pytest.fixture(scope="module")
+def model():
+    return xm.load("foley-musicgen")
+
+
+@pytest.fixture(scope="module")
+def judge():
+    return FoleyJudge.load()
+
+
+def share(results):
+    return np.mean([result.found for result in results])
+
+
+def test_weights_are_half_precision_and_small():
+    files = [path for path in FOLDER.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 12e6
+    assert not [path for path in files if path.suffix in (".bin", ".pt", ".pkl")]
+
+
+def test_judge_hears_the_sources_of_renders(judge):
+    assert share([hear(judge, clip.caption, clip.audio) for clip in clips(TEST, 60)]) >= 0.9
+
+
+def test_judge_resamples(judge):
+    clip = next(clips(TEST, 1, None))
+    double = np.repeat(clip.audio, 2)
+    np.testing.assert_allclose(judge(double, 2 * SAMPLE_RATE), judge(clip.audio, SAMPLE_RATE), atol=0.1)
+    assert judge.frames(clip.audio, SAMPLE_RATE).shape == (100, len(SOURCES))
+    assert judge(clip.audio[:100], SAMPLE_RATE).shape == (len(SOURCES),)
+
+
+def test_codec_keeps_the_sources(judge, model):
+    codec = model.backbone.audio_encoder
+    heard = [
+        hear(judge, clip.caption, decode(codec, encode(codec, clip.audio[None]))[0])
+        for clip in clips(TEST, 30, "successive")
+    ]
+    assert share(heard) >= 0.8
+
+
+def test_model_plays_what_the_caption_says(judge, model):
+    heard = []
+    for caption, seed in captions(TEST, 20, "successive", babble=0.0):
+        generation = model.generate(caption.text, seed=seed)
+        heard.append(hear(judge, caption, generation.audio, generation.sample_rate))
+    assert share(heard) >= 0.7
+
+
+def test_explanation_of_the_demo_is_true(model):
+    caption = parse("we hear a loud dog followed by a siren")
+    generation = model.generate(caption.text, seed=0)
+    importance = xm.explain(model, generation).word_importance()
+    causes = truth(caption, 0, len(importance))
+    mean, words = importance.mean(0), caption.text.split()
+    caused = causes.any(0)
+    assert mean[caused].min() > mean[~caused].max(), dict(zip(words, mean.round(3), strict=True))
+    dog, siren = importance[:, words.index("dog")], importance[:, words.index("siren")]
+    assert dog[:45].mean() > siren[:45].mean() and siren[55:].mean() > dog[55:].mean()

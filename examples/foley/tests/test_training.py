@@ -1,0 +1,101 @@
+"""The training stages: real steps on small pools, stopped and resumed."""
+
+import numpy as np
+import pytest
+import torch
+from xattnmask_foley.training import codec, judge, language, loop
+from xattnmask_foley.training.corpus import TEST, TRAIN, VALIDATION, captions
+from xattnmask_foley.training.tokenizer import build as build_tokenizer
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(loop, "SAVE_EVERY", 1)
+    monkeypatch.setattr(codec, "POOL", 4)
+    monkeypatch.setattr(codec, "BATCH", 2)
+    monkeypatch.setattr(codec, "QUANTIZE_FROM", 1)
+    monkeypatch.setattr(judge, "POOL", 4)
+    monkeypatch.setattr(judge, "BATCH", 2)
+    monkeypatch.setattr(language, "POOL", 3)
+    monkeypatch.setattr(language, "BATCH", 2)
+
+
+@pytest.fixture(scope="module")
+def untrained_codec():
+    torch.manual_seed(0)
+    model = codec.EncodecModel(codec.EncodecConfig(**codec.CONFIG)).eval()
+    for layer in model.quantizer.layers:
+        layer.codebook.embed.normal_()
+    return model
+
+
+def stages(untrained_codec):
+    return {
+        "codec": lambda folder, steps: codec.train(folder, steps),
+        "judge": lambda folder, steps: judge.train(folder, steps),
+        "language": lambda folder, steps: language.train(folder, untrained_codec, steps),
+    }
+
+
+@pytest.mark.parametrize("stage", ["codec", "judge", "language"])
+def test_a_stopped_training_goes_on_where_it_was(stage, untrained_codec, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "schedule", lambda step, steps: 1.0)  # or the two would differ in their learning rates
+    train = stages(untrained_codec)[stage]
+    through = train(tmp_path / "through", 3).state_dict()
+    train(tmp_path / "stopped", 1)
+    resumed = train(tmp_path / "stopped", 3).state_dict()
+    assert through.keys() == resumed.keys()
+    for name, value in through.items():
+        assert torch.equal(value, resumed[name]), name
+
+
+def test_splits_never_share_a_seed():
+    seeds = [{seed for _, seed in captions(split, 50)} for split in (TRAIN, VALIDATION, TEST)]
+    assert not seeds[0] & seeds[1] and not seeds[0] & seeds[2] and not seeds[1] & seeds[2]
+
+
+def test_delay_pattern_puts_each_code_where_the_model_card_of_musicgen_says():
+    codes = torch.arange(2 * 3 * 4).view(2, 3, 4)
+    inputs, targets = language.delayed(codes, pad=99)
+    assert inputs.shape == targets.shape == (2, 3, 6)
+    for k in range(3):
+        for frame in range(4):
+            assert (targets[:, k, frame + k] == codes[:, k, frame]).all()
+            if frame + k + 1 < 6:
+                assert (inputs[:, k, frame + k + 1] == codes[:, k, frame]).all()
+    assert (targets == -100).sum() == 2 * 3 * 2
+
+
+def test_the_model_is_causal_and_the_assertion_can_fail(untrained_codec):
+    model = language.build(untrained_codec, build_tokenizer())
+    language.assert_causal(model)
+    model.decoder.config._attn_implementation = None
+    with pytest.raises((AssertionError, KeyError, TypeError)):
+        language.assert_causal(model)
+
+
+def test_quantizer_passes_the_gradient_and_learns_the_clusters(untrained_codec):
+    centres = torch.randn(4, 64) * 5
+    latent = (centres[torch.randint(4, (600,))] + 0.01 * torch.randn(600, 64)).T[None].requires_grad_()
+    quantizer = codec.TrainedQuantizer(untrained_codec)
+    quantizer.start(latent.detach())
+    quantized, commitment = quantizer(latent)
+    assert torch.allclose(quantized, latent, atol=0.2) and commitment < 1e-2
+    quantized.sum().backward()
+    assert torch.equal(latent.grad, torch.ones_like(latent))
+
+
+def test_spectral_loss_is_nothing_for_the_same_sound_and_has_a_gradient_from_silence():
+    sound = torch.sin(torch.arange(4000) * 0.4).view(1, 1, -1)
+    assert codec.spectral_loss(sound, sound) < 1e-6
+    silence = torch.full_like(sound, 1e-6).requires_grad_()
+    codec.spectral_loss(silence, sound).backward()
+    assert silence.grad.abs().max() > 1e-3
+
+
+def test_tokenizer_keeps_the_worlds_words_whole_and_spells_others():
+    tokenizer = build_tokenizer()
+    words = [token for token in tokenizer.tokenize("we hear a dog three times")]
+    assert words == ["▁we", "▁hear", "▁a", "▁dog", "▁three", "▁times"]
+    assert tokenizer.tokenize("xylo") == ["▁", "x", "y", "l", "o"]
+    assert np.all(np.array(tokenizer("a dog zebra").input_ids) != tokenizer.unk_token_id)
