@@ -101,7 +101,7 @@ class TestGrammar:
         "a dog then a siren then the rain", "a dog a siren then", "and a dog the rain", "dog and while rain",
     ])  # fmt: skip
     def test_what_is_no_caption_raises(self, text):
-        with pytest.raises(ValueError, match="foley caption|connector must stand"):
+        with pytest.raises(ValueError, match=r"foley caption|connector must stand"):
             parse(text)
 
     def test_swaps_are_all_others_of_a_class(self):

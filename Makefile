@@ -1,0 +1,71 @@
+# The whole set-up. `make demo` and `make test` need Python 3.10 or newer, make and a package index; nothing else.
+#
+#   make demo       explain a prompt with the bundled model  (PROMPT="..." OUT=folder for others)
+#   make test       run all tests                            (PYTEST="-k grammar" for some of them)
+#   make lint       ruff and mypy
+#   make bench      the benchmark of docs/benchmark.md       (BENCH=quality or BENCH="speed --part foley", ...)
+#   make train      train the foley models anew; resumes after an interruption
+#   make clean      remove the environment and what the targets wrote
+#
+# PYTHON=python3.12 make demo picks another Python; remove .venv first when it has been made with one already.
+
+PYTHON ?= python3
+VENV ?= .venv
+PROMPT ?= we hear a loud dog followed by a siren
+OUT ?= out/demo
+PYTEST ?=
+BENCH ?= quality
+
+BIN := $(VENV)/bin
+CONSTRAINTS := constraints.txt
+PROJECTS := pyproject.toml adapters/transformers/pyproject.toml examples/foley/pyproject.toml
+EDITABLE = -e '.$(1)' -e './adapters/transformers$(1)' -e ./examples/foley
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c $(CONSTRAINTS)
+
+# Idle threads must sleep: on a busy machine, spinning ones make small models many times slower.
+QUIET := OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
+
+.PHONY: demo test lint bench train clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.run
+	OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 $(BIN)/xattnmask explain "$(PROMPT)" --out "$(OUT)"
+
+test: $(VENV)/.test
+	$(QUIET) $(BIN)/python -m pytest $(PYTEST)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy xattnmask
+	$(BIN)/mypy adapters/transformers/xattnmask_transformers
+	$(BIN)/mypy examples/foley/xattnmask_foley
+
+bench: $(VENV)/.test
+	OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks $(BENCH)
+
+train: $(VENV)/.run
+	OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 $(BIN)/python -m xattnmask_foley.training --work examples/foley/work
+
+clean:
+	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# Stamp files: the environment is made once, and made up to date when a pyproject or a pin has changed.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "xattnmask needs Python 3.10 or newer; this one is: $$($(PYTHON) --version 2>&1)." >&2; \
+	  echo "Name a newer one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.made $(PROJECTS) $(CONSTRAINTS)
+	@echo "installing into $(VENV) (torch is most of it; this takes a minute or more)"
+	$(INSTALL) $(call EDITABLE,)
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(INSTALL) $(call EDITABLE,[test])
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.test
+	$(INSTALL) -e '.[dev]'
+	@touch $@
