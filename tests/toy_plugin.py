@@ -113,6 +113,12 @@ class Toy(Adapter):
         noise = generation.replay["noise"].repeat(batch, 1, 1)
         return self.backbone(noise, self.text(generation.tokens).expand(batch, -1, -1))
 
+    def token_embeddings(self, generation):
+        return self.text(generation.tokens)[0]
+
+    def audio_embeddings(self, generation):
+        return generation.replay["noise"][0]
+
 
 @hookimpl
 def xattnmask_adapter():

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         XattnmaskError,
     )
     from .events import RunStart, StepEvent
-    from .explainer import explain
+    from .explainer import explain, regenerate
     from .generation import Generation
     from .listing import list_methods, list_models
     from .loading import load
@@ -69,7 +69,7 @@ _HOMES = {
         "XattnmaskError",
     ],
     "events": ["RunStart", "StepEvent"],
-    "explainer": ["explain"],
+    "explainer": ["explain", "regenerate"],
     "generation": ["Generation"],
     "listing": ["list_methods", "list_models"],
     "loading": ["load"],
@@ -122,6 +122,7 @@ __all__ = [  # resolved by __getattr__; a test keeps the two lists equal
     "list_models",
     "load",
     "patch",
+    "regenerate",
     "register",
     "unregister",
 ]

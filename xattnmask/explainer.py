@@ -8,7 +8,6 @@ from importlib import metadata
 from typing import Any
 
 import numpy as np
-import torch
 
 from .adapter import Adapter
 from .errors import NumericalError, SettingError
@@ -18,7 +17,7 @@ from .methods.base import Attribution
 from .patching import patch
 from .plugins.listeners import listeners
 from .plugins.registry import method as load_method
-from .replaying import Replayer
+from .replaying import Replayer, mask_roles
 from .results import Explanation, diagnose
 
 
@@ -41,46 +40,71 @@ def explain(model: Adapter, generation: Generation, *, method: str = "learned", 
         NumericalError: the model or the optimisation gave NaN or infinity.
         PatchError: a site could not be patched.
     """
-    if generation.model != model.key:
-        raise SettingError(f"the generation was made by model {generation.model!r}, not by {model.key!r}")
+    _check_model(model, generation)
     chosen, relay = load_method(method), listeners()
     steps = chosen.steps(**settings)
     relay.xattnmask_start(run=RunStart(generation.prompt, method, model.key, steps, settings))
-    attribution = chosen.attribute(model, generation, seed=seed, on_step=lambda event: relay.xattnmask_step(event=event),
-                                   **settings)
+    attribution = chosen.attribute(model, generation, seed=seed, on_step=relay.xattnmask_step, **settings)
     explanation = _explanation(model, generation, method, seed, attribution)
     relay.xattnmask_end(explanation=explanation)
     return explanation
 
 
 def regenerate(model: Adapter, generation: Generation, explanation: Explanation) -> dict[str, np.ndarray]:
-    """Audio of ``generation`` made again from the same seed: ``factual`` under the mask M, ``counterfactual`` under 1 - M.
+    """Make the audio of ``generation`` again from the same seed, with and without the important words.
 
-    The mask is the importance of the explanation, scaled to [0, 1] where a method's is not.
+    The mask M is the importance of the explanation, scaled to [0, 1] where a method's is not, and acts as the method's
+    own masks did (its rule, layers, heads and depth); for methods that mask nothing, by ``scale`` everywhere.
+
+    Returns:
+        Audio by name: ``factual`` under M, ``counterfactual`` under 1 - M.
+
+    Raises:
+        SettingError: the generation is another model's, or the explanation is not of the whole of it.
     """
+    _check_model(model, generation)
+    _check_whole(generation, explanation)
     mask = position_mask(explanation.importance, generation)
-    rows = torch.from_numpy(np.stack([mask, 1 - mask]))
     made = {}
-    for name, row in zip(("factual", "counterfactual"), rows, strict=True):
-        with patch(model, row[None], roles=_reading_roles(model, generation)):
+    for name, row in {"factual": mask, "counterfactual": 1 - mask}.items():
+        with patch(model, row[None], **_mask_settings(model, explanation)):
             made[name] = model.regenerate(generation).audio
     return made
 
 
 def frame_importance(attribution: Attribution, generation: Generation) -> np.ndarray:
     """Importance by frame, float32 [frames, tokens]: the mean over the positions that emit each frame."""
-    return attribution.importance[generation.positions].mean(1).astype(np.float32)
+    return _by_frame(attribution.importance, generation)
 
 
 def position_mask(importance: np.ndarray, generation: Generation) -> np.ndarray:
-    """A mask in [0, 1] by position, float32 [positions, tokens]: the mean over the frames that each position emits."""
-    highest, lowest = float(importance.max()), float(importance.min())
-    if highest > 1 or lowest < 0:
-        importance = (importance - lowest) / (highest - lowest)
-    positions = generation.positions
-    total = np.zeros((int(positions.max()) + 1, importance.shape[1]))
+    """A mask in [0, 1] by position, float32 [positions, tokens]: the mean over the frames that each position emits.
+
+    ``importance`` [frames, tokens] that leaves [0, 1] is stretched over it from its lowest value to its highest. A
+    position that emits nothing takes the mask of the nearest one that does.
+    """
+    importance, positions = _unit_range(importance), generation.positions
+    emitted = np.bincount(positions.ravel())
+    total = np.zeros((len(emitted), importance.shape[1]))
     np.add.at(total, positions, importance[:, None, :])
-    return (total / np.bincount(positions.ravel())[:, None]).astype(np.float32)
+    mask = (total / np.maximum(emitted, 1)[:, None]).clip(0, 1).astype(np.float32)
+    used = np.flatnonzero(emitted)
+    nearest = used[np.abs(np.arange(len(emitted))[:, None] - used).argmin(1)]
+    found: np.ndarray = mask[nearest]
+    return found
+
+
+def _unit_range(importance: np.ndarray) -> np.ndarray:
+    """Unchanged if in [0, 1]; one value for all, which singles nothing out, becomes 1."""
+    low, high = float(importance.min()), float(importance.max())
+    if low >= 0 and high <= 1:
+        return importance
+    return (importance - low) / (high - low) if high > low else np.ones_like(importance)
+
+
+def _by_frame(values: np.ndarray, generation: Generation) -> np.ndarray:
+    mean: np.ndarray = values[generation.positions].mean(1, dtype=np.float64).astype(np.float32)
+    return mean
 
 
 def _explanation(model: Adapter, generation: Generation, method: str, seed: int, found: Attribution) -> Explanation:
@@ -93,12 +117,12 @@ def _explanation(model: Adapter, generation: Generation, method: str, seed: int,
         tokens=generation.tokens,
         times=generation.times,
         importance=importance,
-        attention=attention[generation.positions].mean(1).astype(np.float32),
+        attention=_by_frame(attention, generation),
         method=method,
-        settings=dict(found.settings),
+        settings={**found.settings, "seed": seed},
         model=generation.model,
         checkpoint=generation.checkpoint,
-        seed=seed,
+        seed=generation.seed,
         generation_settings={"seed": generation.seed, **generation.settings},
         versions=_versions(model),
         losses={name: list(values) for name, values in found.losses.items()},
@@ -109,9 +133,25 @@ def _explanation(model: Adapter, generation: Generation, method: str, seed: int,
     return replace(explanation, diagnostics=diagnose(explanation))
 
 
-def _reading_roles(model: Adapter, generation: Generation) -> tuple[Any, ...]:
-    offered = {site.role for site in model.sites(len(generation.tokens))}
-    return ("cross",) if "cross" in offered else ("prefix",)
+def _check_model(model: Adapter, generation: Generation) -> None:
+    if generation.model != model.key:
+        raise SettingError(f"the generation was made by model {generation.model!r}, not by {model.key!r}")
+
+
+def _check_whole(generation: Generation, explanation: Explanation) -> None:
+    frames, shape = len(generation.positions), explanation.importance.shape
+    if explanation.prompt != generation.prompt or shape != (frames, len(generation.tokens)):
+        raise SettingError(
+            f"the explanation has {shape[0]} frames of {explanation.prompt!r} and the generation {frames} of "
+            f"{generation.prompt!r}: regenerate from the explanation of the whole generation"
+        )
+
+
+def _mask_settings(model: Adapter, explanation: Explanation) -> dict[str, Any]:
+    """Arguments of ``patch`` that mask as the method of ``explanation`` did."""
+    used = explanation.settings if "rule" in explanation.settings else {}
+    roles = mask_roles(model, len(explanation.tokens), used.get("depth", "cross"))
+    return {"roles": roles, **{name: used[name] for name in ("rule", "layers", "heads") if name in used}}
 
 
 def _versions(model: Adapter) -> dict[str, str]:

@@ -50,4 +50,4 @@ class Generation:
     @property
     def duration(self) -> float:
         """Length of the audio in seconds."""
-        return self.audio.shape[-1] / self.sample_rate
+        return float(self.audio.shape[-1] / self.sample_rate)

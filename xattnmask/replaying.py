@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Literal
 
 import torch
@@ -41,7 +41,8 @@ class Replayer:
         check_choice("depth", depth, DEPTHS)
         self.model, self.generation, self.context = model, generation, context
         self.num_tokens = len(generation.tokens)
-        self.roles = _roles(model, self.num_tokens, context, depth)
+        self.roles = mask_roles(model, self.num_tokens, depth)
+        _check_context(model, self.num_tokens, context)
         self.rule, self.layers, self.heads = rule, layers, heads
         self._recorded = self._record() if context == "frozen" else {}
 
@@ -53,7 +54,7 @@ class Replayer:
             return _finite(self.model.replay(self.generation)[0], "the unmasked replay")
 
     def masked(self, masks: Tensor) -> Tensor:
-        """Final hidden states [batch, positions, width] under ``masks`` [batch, positions, tokens] or [batch, tokens]."""
+        """Final hidden states [batch, positions, width] under masks [batch, positions, tokens] or [batch, tokens]."""
         with ExitStack() as stack:
             stack.enter_context(patch(self.model, masks, rule=self.rule, layers=self.layers, heads=self.heads,
                                       roles=self.roles))
@@ -84,18 +85,35 @@ class Replayer:
         return dict(recorded)
 
 
+@contextmanager
+def frozen_weights(model: Adapter) -> Iterator[None]:
+    """No gradient reaches the backbone's weights while open; those that wanted one want it again afterwards."""
+    trained = [weight for weight in model.backbone.parameters() if weight.requires_grad]
+    try:
+        for weight in trained:
+            weight.requires_grad_(False)
+        yield
+    finally:
+        for weight in trained:
+            weight.requires_grad_(True)
+
+
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     """Raise SettingError unless ``value`` is one of ``choices``."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise SettingError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
 
 
-def _roles(model: Adapter, num_tokens: int, context: Context, depth: Depth) -> tuple[Role, ...]:
+def mask_roles(model: Adapter, num_tokens: int, depth: Depth) -> tuple[Role, ...]:
+    """The roles of the sites that a mask acts on: where audio reads text, and for depth ``encoder`` before that."""
     offered = {site.role for site in model.sites(num_tokens)}
-    if context != "joint" and "self" not in offered:
-        raise SettingError(f"model {model.key!r} cannot leave out its history: use context='joint'")
     reading: Role = "cross" if "cross" in offered else "prefix"
     return (reading, "text-encoder") if depth == "encoder" else (reading,)
+
+
+def _check_context(model: Adapter, num_tokens: int, context: Context) -> None:
+    if context != "joint" and all(site.role != "self" for site in model.sites(num_tokens)):
+        raise SettingError(f"model {model.key!r} cannot leave out its history: use context='joint'")
 
 
 def _finite(hidden: Tensor, what: str) -> Tensor:

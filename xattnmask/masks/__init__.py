@@ -1,7 +1,7 @@
 """How a mask is parameterised and sampled."""
 
 from .parameters import Logits, MaskParameters, PooledMLP, StepwiseMLP, build_parameters
-from .sampling import Sampling, Temperature, sample
+from .sampling import Sampling, Temperature, probabilities, sample
 
 __all__ = [
     "Logits",
@@ -11,5 +11,6 @@ __all__ = [
     "StepwiseMLP",
     "Temperature",
     "build_parameters",
+    "probabilities",
     "sample",
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -42,7 +44,7 @@ class StepwiseMLP(MaskParameters):
     def __init__(self, positions: int, embeddings: Tensor):
         super().__init__()
         width = embeddings.shape[1]
-        self.register_buffer("embeddings", embeddings)
+        self.embeddings = nn.Buffer(embeddings)
         self.inner = nn.Parameter(_uniform((positions, width, HIDDEN), width))
         self.inner_bias = nn.Parameter(_uniform((positions, 1, HIDDEN), width))
         self.slope = nn.Parameter(torch.full((positions, 1, 1), 0.25))
@@ -65,11 +67,12 @@ class PooledMLP(MaskParameters):
         super().__init__()
         positions, tokens = len(history), len(embeddings)
         pairs = [embeddings.expand(positions, -1, -1), history[:, None].expand(-1, tokens, -1)]
-        self.register_buffer("pairs", torch.cat(pairs, dim=-1))
+        self.pairs = nn.Buffer(torch.cat(pairs, dim=-1))
         self.network = nn.Sequential(nn.Linear(self.pairs.shape[-1], HIDDEN), nn.PReLU(), nn.Linear(HIDDEN, 1))
 
     def forward(self) -> Tensor:
-        return self.network(self.pairs).squeeze(-1)
+        logits: Tensor = self.network(self.pairs).squeeze(-1)
+        return logits
 
 
 def build_parameters(kind: Kind, model: Adapter, generation: Generation, positions: int, *, seed: int,
@@ -80,20 +83,30 @@ def build_parameters(kind: Kind, model: Adapter, generation: Generation, positio
         SettingError: unknown ``kind``, or one that needs embeddings the adapter does not give.
     """
     device = next(model.backbone.parameters()).device
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        if kind == "logits":
-            return Logits(positions, len(generation.tokens), start).to(device)
-        if kind == "mlp":
-            return StepwiseMLP(positions, _embeddings(model.token_embeddings(generation))).to(device)
-        if kind == "mlp-history":
-            tokens, audio = model.token_embeddings(generation), model.audio_embeddings(generation)
-            return PooledMLP(_embeddings(tokens), _embeddings(audio)).to(device)
+    if kind == "logits":
+        return Logits(positions, len(generation.tokens), start).to(device)
+    if kind == "mlp":
+        tokens = _embeddings(model.token_embeddings(generation))
+        with _seeded(seed):
+            return StepwiseMLP(positions, tokens).to(device)
+    if kind == "mlp-history":
+        tokens, audio = _embeddings(model.token_embeddings(generation)), _embeddings(model.audio_embeddings(generation))
+        with _seeded(seed):
+            return PooledMLP(tokens, audio).to(device)
     raise SettingError(f"parameters must be one of {', '.join(KINDS)}, not {kind!r}")
 
 
 def _embeddings(values: Tensor) -> Tensor:
-    return values.detach().float()
+    """In float32 on the CPU, where the networks are made, so that their start is the same on every device."""
+    return values.detach().float().cpu()
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """The CPU's own generator seeded, and put back afterwards; no accelerator's is touched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def _uniform(shape: tuple[int, ...], fan_in: int) -> Tensor:

@@ -31,15 +31,20 @@ class Temperature:
         return float(self.start * (self.end / self.start) ** progress)
 
 
+def probabilities(logits: Tensor, sampling: Sampling, temperature: float) -> Tensor:
+    """The mask without noise. Noise keeps a token with probability sigmoid(logit), whatever the temperature."""
+    return torch.sigmoid(logits / temperature if sampling == "none" else logits)
+
+
 def sample(logits: Tensor, sampling: Sampling, temperature: float, generator: torch.Generator) -> Tensor:
     """A mask of the shape of ``logits``, differentiable in them.
 
-    ``none`` is the sigmoid. ``soft`` adds Gumbel noise to the two choices, keep and drop, and divides by the
-    temperature (Jang et al., 2017); of two choices the softmax is a sigmoid of the difference. ``hard`` rounds that to
-    0 or 1 and passes the gradient of ``soft`` straight through.
+    ``none`` is the sigmoid of the logits divided by the temperature. ``soft`` adds Gumbel noise to the two choices,
+    keep and drop, and divides by the temperature (Jang et al., 2017); of two choices the softmax is a sigmoid of the
+    difference. ``hard`` rounds that to 0 or 1 and passes the gradient of ``soft`` straight through.
     """
     if sampling == "none":
-        return torch.sigmoid(logits / temperature)
+        return probabilities(logits, sampling, temperature)
     if sampling not in SAMPLINGS:
         raise SettingError(f"sampling must be one of {', '.join(SAMPLINGS)}, not {sampling!r}")
     soft = torch.sigmoid((logits + _gumbel(logits, generator) - _gumbel(logits, generator)) / temperature)

@@ -6,21 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from ..adapter import Adapter
-from ..errors import NumericalError, SettingError
+from ..errors import NumericalError
 from ..events import StepEvent
 from ..generation import Generation
-from ..masks import MaskParameters, Sampling, Temperature, build_parameters, sample
+from ..masks import MaskParameters, Sampling, Temperature, build_parameters, probabilities, sample
 from ..masks.parameters import KINDS, Kind
 from ..masks.sampling import SAMPLINGS
 from ..objective import OBJECTIVES, Objective, Terms, batch_masks, terms
-from ..patching import Layers, Rule
+from ..patching import RULES, Layers, Rule
 from ..plugins.hookspecs import hookimpl
-from ..replaying import CONTEXTS, DEPTHS, Context, Depth, Replayer, check_choice
+from ..replaying import CONTEXTS, DEPTHS, Context, Depth, Replayer, check_choice, frozen_weights
 from .base import Attribution, Method, OnStep
-from .settings import check_range, settings_of
+from .settings import check_range, check_whole, settings_of
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,12 @@ class LearnedSettings:
         parameters: ``logits``, ``mlp`` or ``mlp-history``.
         start: first value of every logit (``logits`` only).
         sampling: ``none``, ``soft`` or ``hard``.
-        temperature, temperature_end: of the sigmoid or Gumbel-softmax, at the first and at the last step.
+        temperature, temperature_end: of the sigmoid or Gumbel-softmax, at the first and at the last step; between
+            them geometric, and constant where no end is given.
         rule, layers, heads: as in :func:`xattnmask.patch`.
-        tolerance, patience: stop when the loss has not fallen by ``tolerance`` a position for ``patience`` steps.
-        batched: factual and counterfactual in one forward; two forwards need half the memory.
+        tolerance, patience: stop when the loss has not fallen by ``tolerance`` a position for ``patience`` steps;
+            a tolerance of 0 never stops.
+        batched: factual and counterfactual in one forward, or in two, as the authors' code does.
         preset: ``paper`` puts the authors' values in place of the defaults.
     """
 
@@ -70,9 +74,10 @@ class LearnedSettings:
     preset: Literal["default", "paper"] = "default"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.steps, int) or not 1 <= self.steps <= 100_000:
-            raise SettingError(f"steps must be a whole number from 1 to 100000, not {self.steps}")
+        check_whole("steps", self.steps, 1, 100_000)
+        check_whole("patience", self.patience, 1)
         check_range("lr", self.lr, 1e-9)
+        check_range("start", self.start, -float("inf"))
         for name in ("weight_decay", "alpha", "beta", "tolerance"):
             check_range(name, getattr(self, name), 0)
         for name, choices in _CHOICES.items():
@@ -82,7 +87,7 @@ class LearnedSettings:
     @property
     def schedule(self) -> Temperature:
         """The temperature over the steps."""
-        return Temperature(self.temperature, self.temperature_end or self.temperature)
+        return Temperature(self.temperature, self.temperature if self.temperature_end is None else self.temperature_end)
 
 
 _CHOICES: Mapping[str, Sequence[str]] = {
@@ -92,6 +97,7 @@ _CHOICES: Mapping[str, Sequence[str]] = {
     "objective": OBJECTIVES,
     "parameters": KINDS,
     "sampling": SAMPLINGS,
+    "rule": RULES,
     "preset": ("default", "paper"),
 }
 
@@ -100,7 +106,10 @@ PAPER = {
     "objective": "both", "alpha": 1e-3, "beta": 0.1, "parameters": "mlp", "sampling": "soft", "temperature": 1.0,
     "rule": "scale", "layers": "all", "tolerance": 0.0, "batched": False,
 }  # fmt: skip
-"""The authors' procedure (their code for AudioGenX): one MLP a position, 50 epochs of two forwards, no stopping."""
+"""The authors' procedure (their code for AudioGenX): one MLP a position, 50 epochs of two forwards, no stopping.
+
+One thing differs: they put every audio token at position 0 of a sequence of its own, and here it keeps its position.
+"""
 
 
 class LearnedMask(Method):
@@ -114,17 +123,18 @@ class LearnedMask(Method):
     def attribute(self, model: Adapter, generation: Generation, *, seed: int, on_step: OnStep,
                   **settings: Any) -> Attribution:
         chosen = _settings(settings)
-        run = _Optimisation(model, generation, chosen, seed)
         losses: dict[str, list[float]] = {}
-        for step in range(chosen.steps):
-            values = run.step(step)
-            for name, value in values.items():
-                losses.setdefault(name, []).append(value)
-            on_step(StepEvent(step, chosen.steps, values))
-            if _settled(losses["total"], chosen, run.positions):
-                break
-        converged = _levelled_off(losses["total"], run.positions)
-        return Attribution(run.importance(), asdict(chosen), losses, converged)
+        with torch.inference_mode(False), frozen_weights(model):
+            run = _Optimisation(model, generation, chosen, seed)
+            for step in range(chosen.steps):
+                values = run.step(step)
+                for name, value in values.items():
+                    losses.setdefault(name, []).append(value)
+                on_step(StepEvent(step, chosen.steps, values))
+                if _settled(losses["total"], chosen, run.positions):
+                    break
+            importance = run.importance(step)
+        return Attribution(importance, asdict(chosen), losses, _levelled_off(losses["total"], run.positions))
 
 
 @dataclass
@@ -150,27 +160,32 @@ class _Optimisation:
 
     def step(self, index: int) -> dict[str, float]:
         """One step of the optimiser; returns the terms of the loss as numbers."""
+        self.optimizer.zero_grad()
         with torch.enable_grad():
             result = self._terms(index)
-            self.optimizer.zero_grad()
-            result.total.backward()
-        values = result.values()
-        if not torch.isfinite(result.total):
-            raise NumericalError(f"the loss is not finite at step {index}: try dtype float32 or a smaller lr")
+            _check_finite(result.total, "loss", index)
+            torch.autograd.backward(result.total)
         self.optimizer.step()
-        return values
+        return result.values()
 
     @torch.no_grad()
-    def importance(self) -> Any:
-        """The mask without noise, float32 [positions, tokens]."""
-        return torch.sigmoid(self.parameters()).cpu().numpy()
+    def importance(self, index: int) -> np.ndarray:
+        """The mask after step ``index``, without noise, float32 [positions, tokens]."""
+        logits = self.parameters()
+        _check_finite(logits, "mask", index)
+        found: np.ndarray = probabilities(logits, self.settings.sampling, self._temperature(index)).cpu().numpy()
+        return found
 
     def _terms(self, index: int) -> Terms:
         s, logits = self.settings, self.parameters()
-        mask = sample(logits, s.sampling, s.schedule.at(index, s.steps), self.generator)
-        masks = batch_masks(mask, s.objective)
+        _check_finite(logits, "mask", index)
+        masks = batch_masks(sample(logits, s.sampling, self._temperature(index), self.generator), s.objective)
         hidden = self.replayer.masked(masks) if s.batched else torch.cat([self.replayer.masked(m[None]) for m in masks])
-        return terms(hidden, self.target, torch.sigmoid(logits), s.objective, alpha=s.alpha, beta=s.beta)
+        likely = probabilities(logits, s.sampling, self._temperature(index))
+        return terms(hidden, self.target, likely, s.objective, alpha=s.alpha, beta=s.beta)
+
+    def _temperature(self, index: int) -> float:
+        return self.settings.schedule.at(index, self.settings.steps)
 
 
 def _settings(given: Mapping[str, Any]) -> LearnedSettings:
@@ -179,7 +194,7 @@ def _settings(given: Mapping[str, Any]) -> LearnedSettings:
 
 
 def _settled(total: Sequence[float], settings: LearnedSettings, positions: int) -> bool:
-    """Whether the loss has stopped falling: the best of the last ``patience`` steps is no better than the best before."""
+    """Whether the loss has stopped falling: the last ``patience`` steps are not better than the best before them."""
     if settings.tolerance == 0 or len(total) <= settings.patience:
         return False
     before, lately = min(total[: -settings.patience]), min(total[-settings.patience :])
@@ -187,9 +202,14 @@ def _settled(total: Sequence[float], settings: LearnedSettings, positions: int) 
 
 
 def _levelled_off(total: Sequence[float], positions: int) -> bool:
-    """Whether the last fifth of the steps brought less than .01 a position: what ``converged`` means."""
+    """What ``converged`` means: the best loss of the last fifth of the steps is within .01 a position of the earlier."""
     tail = max(1, len(total) // 5)
-    return len(total) > tail and min(total[:-tail]) - min(total) < 0.01 * positions
+    return len(total) > tail and abs(min(total[:-tail]) - min(total[-tail:])) < 0.01 * positions
+
+
+def _check_finite(values: Tensor, what: str, step: int) -> None:
+    if not torch.isfinite(values).all():
+        raise NumericalError(f"the {what} is not finite at step {step}: try dtype float32 or a smaller lr")
 
 
 @hookimpl

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch.nn.functional import cosine_similarity
@@ -12,11 +12,11 @@ from torch.nn.functional import cosine_similarity
 from ..adapter import Adapter
 from ..events import StepEvent
 from ..generation import Generation
-from ..patching import Layers, Rule
+from ..patching import RULES, Layers, Rule
 from ..plugins.hookspecs import hookimpl
 from ..replaying import CONTEXTS, DEPTHS, Context, Depth, Replayer, check_choice
 from .base import Attribution, Method, OnStep
-from .settings import check_range, settings_of
+from .settings import check_whole, settings_of
 
 
 @dataclass(frozen=True)
@@ -26,25 +26,26 @@ class LeaveOneOutSettings:
     Attributes:
         context, depth, rule, layers: as in the learned mask.
         by: what is left out at a time, every ``token`` or every ``word`` with all its tokens.
-        batch: tokens left out in one forward.
+        batch: how many tokens or words one forward leaves out, each in a row of its own.
     """
 
     context: Context = "joint"
     depth: Depth = "cross"
     rule: Rule = "scale"
     layers: Layers = "all"
-    by: str = "word"
+    by: Literal["token", "word"] = "word"
     batch: int = 8
 
     def __post_init__(self) -> None:
         check_choice("context", self.context, CONTEXTS)
         check_choice("depth", self.depth, DEPTHS)
+        check_choice("rule", self.rule, RULES)
         check_choice("by", self.by, ("token", "word"))
-        check_range("batch", self.batch, 1)
+        check_whole("batch", self.batch, 1)
 
 
 class LeaveOneOut(Method):
-    """1 - cos between the hidden states with and without a token, by position."""
+    """1 - cos between the hidden states with and without a token, by position, both in the same context."""
 
     name: ClassVar[str] = "leave-one-out"
 
@@ -57,14 +58,14 @@ class LeaveOneOut(Method):
                   **settings: Any) -> Attribution:
         s = settings_of(LeaveOneOutSettings, self.name, settings)
         replayer = Replayer(model, generation, context=s.context, depth=s.depth, rule=s.rule, layers=s.layers)
-        target, groups = replayer.clean(), _groups(generation, s.by)
+        target, groups = replayer.clean(history=s.context != "none"), _groups(generation, s.by)
         importance = torch.zeros(len(target), len(generation.tokens))
         for start in range(0, len(groups), s.batch):
             part = groups[start : start + s.batch]
             masks = _without(part, len(generation.tokens), target.device)
             distance = 1 - cosine_similarity(replayer.masked(masks).float(), target.float(), dim=-1)
-            for group, row in zip(part, distance.cpu(), strict=True):
-                importance[:, list(group)] = row[:, None]
+            for group, row in zip(part, distance.clamp(min=0).cpu(), strict=True):  # rounding gives -1e-7
+                importance[:, list(group)] = torch.maximum(importance[:, list(group)], row[:, None])
             on_step(StepEvent(start // s.batch, -(-len(groups) // s.batch), {}))
         return Attribution(importance.numpy(), asdict(s))
 

@@ -25,6 +25,18 @@ def settings_of(kind: type[S], method: str, given: Mapping[str, Any]) -> S:
 
 def check_range(name: str, value: float, low: float, high: float = float("inf")) -> None:
     """Raise SettingError unless ``low <= value <= high`` and finite."""
-    if not low <= value <= high or value == float("inf"):
-        limit = f"at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
-        raise SettingError(f"{name} must be {limit}, not {value:g}")
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not low <= value <= high or abs(value) == float("inf"):
+        raise SettingError(f"{name} must be {_limits('a number', low, high)}, not {value!r}")
+
+
+def check_whole(name: str, value: int, low: int, high: float = float("inf")) -> None:
+    """Raise SettingError unless ``value`` is an int with ``low <= value <= high``."""
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise SettingError(f"{name} must be {_limits('a whole number', low, high)}, not {value!r}")
+
+
+def _limits(kind: str, low: float, high: float) -> str:
+    if high < float("inf"):
+        return f"{kind} from {low:g} to {high:g}"
+    return f"{kind}, at least {low:g}" if low > -float("inf") else f"{kind}, finite"

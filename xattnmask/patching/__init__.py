@@ -20,6 +20,7 @@ from .call import AttentionCall, SdpaCall, SoftmaxCall
 from .contexts import frozen_history, no_history, record_history
 from .intercept import PatchRecord, Rows, intercept
 from .interventions import (
+    RULES,
     CaptureProbabilities,
     FrozenHistory,
     Intervention,
@@ -31,6 +32,7 @@ from .interventions import (
 from .select import Layers, select_sites
 
 __all__ = [
+    "RULES",
     "AttentionCall",
     "CaptureProbabilities",
     "FrozenHistory",

@@ -287,12 +287,18 @@ def _keep_compiler_out() -> None:
 
 def _by_name(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
     """The arguments of a forward by name; those gathered in ``**kwargs`` under their own names."""
-    signature = inspect.signature(module.forward)
+    method = module.forward
+    signature = _signature(method.__func__) if inspect.ismethod(method) else inspect.signature(method)
+    args = (module, *args) if inspect.ismethod(method) else args
     named = dict(signature.bind(*args, **kwargs).arguments)
     for parameter in signature.parameters.values():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             named.update(named.pop(parameter.name, {}))
     return named
+
+
+_signature = functools.lru_cache(maxsize=64)(inspect.signature)
+"""Of functions defined in classes alone: closures put on a module would keep it alive."""
 
 
 def _batch_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int | None:

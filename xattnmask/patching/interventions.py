@@ -14,6 +14,7 @@ from ..sites import Site
 from .call import AttentionCall, SdpaCall, SoftmaxCall, widen
 
 Rule = Literal["scale", "bias"]
+RULES = ("scale", "bias")
 Intervention: TypeAlias = Callable[[AttentionCall], Tensor]
 KeysValues: TypeAlias = tuple[Tensor, Tensor]
 
@@ -43,7 +44,7 @@ class MaskIntervention:
     def __init__(self, mask: Tensor, rule: Rule = "scale", heads: Sequence[int] | None = None) -> None:
         if mask.ndim not in (2, 3) or mask.numel() == 0 or not mask.is_floating_point():
             raise SettingError(f"a mask is float [B, L] or [B, T, L], not {mask.dtype} {list(mask.shape)}")
-        if rule not in ("scale", "bias"):
+        if rule not in RULES:
             raise SettingError(f"rule must be 'scale' or 'bias', not {rule!r}")
         self.mask = widen(mask)
         self.rule = rule
