@@ -22,6 +22,9 @@ _WINDOW, _HOP, _BANDS = 512, 320, 64
 class JudgeNetwork(nn.Module):
     """A small convolutional network on log-mel frames; one output per source and frame, 25 frames a second."""
 
+    mel: Tensor
+    window: Tensor
+
     def __init__(self, width: int = 24):
         super().__init__()
         bins, nyquist = _WINDOW // 2 + 1, SAMPLE_RATE / 2

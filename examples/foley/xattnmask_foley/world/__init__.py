@@ -1,7 +1,8 @@
 """The foley world: captions from a grammar, sounds rendered from them, and the words that cause each frame."""
 
 from .grammar import Caption, Phrase, Unit, parse, rephrase, sample_caption
-from .render import DURATION, SAMPLE_RATE, SOURCES, activity, render
+from .render import DURATION, activity, render
+from .sources import SAMPLE_RATE, SOURCES
 from .truth import truth
 
 __all__ = [
