@@ -8,8 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from textwrap import dedent
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from xattnmask import Adapter, Generation
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -91,3 +95,18 @@ def toy(alone: Distributions) -> Distributions:
     """Installs the toy adapter, model key ``toy``, with the named checkpoints ``toy-small`` and the default."""
     alone.add_toy()
     return alone
+
+
+@pytest.fixture
+def toy_model(distributions: Distributions) -> Adapter:
+    """The toy, loaded, beside what is really installed: attribution methods find it and it finds them."""
+    from xattnmask import load
+
+    distributions.add_toy(checkpoints=["toy-small"])
+    return load("toy", "toy-small")
+
+
+@pytest.fixture
+def sound(toy_model: Adapter) -> Generation:
+    """Ten frames of the toy; five tokens, the last one special."""
+    return toy_model.generate("a dog barks loudly", seed=1, duration=0.4)

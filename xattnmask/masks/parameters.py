@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..adapter import Adapter
-from ..errors import SettingError
+from ..errors import PluginError, SettingError
 from ..generation import Generation
 
 Kind = Literal["logits", "mlp", "mlp-history"]
@@ -81,23 +81,32 @@ def build_parameters(kind: Kind, model: Adapter, generation: Generation, positio
 
     Raises:
         SettingError: unknown ``kind``, or one that needs embeddings the adapter does not give.
+        PluginError: the adapter gives embeddings of a wrong shape.
     """
     device = next(model.backbone.parameters()).device
     if kind == "logits":
         return Logits(positions, len(generation.tokens), start).to(device)
     if kind == "mlp":
-        tokens = _embeddings(model.token_embeddings(generation))
+        tokens = _token_embeddings(model, generation)
         with _seeded(seed):
             return StepwiseMLP(positions, tokens).to(device)
     if kind == "mlp-history":
-        tokens, audio = _embeddings(model.token_embeddings(generation)), _embeddings(model.audio_embeddings(generation))
+        tokens = _token_embeddings(model, generation)
+        audio = _checked(model.audio_embeddings(generation), positions, f"audio embeddings of adapter {model.key!r}")
         with _seeded(seed):
             return PooledMLP(tokens, audio).to(device)
     raise SettingError(f"parameters must be one of {', '.join(KINDS)}, not {kind!r}")
 
 
-def _embeddings(values: Tensor) -> Tensor:
+def _token_embeddings(model: Adapter, generation: Generation) -> Tensor:
+    found = model.token_embeddings(generation)
+    return _checked(found, len(generation.tokens), f"token embeddings of adapter {model.key!r}")
+
+
+def _checked(values: Tensor, rows: int, what: str) -> Tensor:
     """In float32 on the CPU, where the networks are made, so that their start is the same on every device."""
+    if values.ndim != 2 or len(values) != rows:
+        raise PluginError(f"the {what} are {list(values.shape)} where [{rows}, width] is needed")
     return values.detach().float().cpu()
 
 

@@ -31,7 +31,7 @@ class LearnedSettings:
 
     Attributes:
         steps: optimisation steps, one forward and one backward each.
-        lr: learning rate of Adam.
+        lr: learning rate of Adam; where none is given, 0.5 for logits and 0.01 for the weights of a network.
         weight_decay: decay of Adam, as the authors use it.
         context: history each position sees, ``none``, ``frozen`` or ``joint`` (see Replayer).
         target: what the masked states are compared with: those of the model with its ``history``, as the authors do,
@@ -100,6 +100,9 @@ _CHOICES: Mapping[str, Sequence[str]] = {
     "rule": RULES,
     "preset": ("default", "paper"),
 }
+
+NETWORK_LR = 1e-2
+"""A network's output saturates at the learning rate that suits logits."""
 
 PAPER = {
     "steps": 50, "lr": 1e-3, "weight_decay": 1e-3, "context": "none", "target": "history", "depth": "cross",
@@ -190,7 +193,10 @@ class _Optimisation:
 
 def _settings(given: Mapping[str, Any]) -> LearnedSettings:
     preset = PAPER if given.get("preset") == "paper" else {}
-    return settings_of(LearnedSettings, LearnedMask.name, {**preset, **given})
+    chosen = {**preset, **given}
+    if chosen.get("parameters", "logits") != "logits":
+        chosen.setdefault("lr", NETWORK_LR)
+    return settings_of(LearnedSettings, LearnedMask.name, chosen)
 
 
 def _settled(total: Sequence[float], settings: LearnedSettings, positions: int) -> bool:
@@ -202,9 +208,15 @@ def _settled(total: Sequence[float], settings: LearnedSettings, positions: int) 
 
 
 def _levelled_off(total: Sequence[float], positions: int) -> bool:
-    """What ``converged`` means: the best loss of the last fifth of the steps is within .01 a position of the earlier."""
+    """What ``converged`` means: the best loss of the last fifth of the steps is no longer far from the best before.
+
+    Not far is 5 % of the whole fall (a steady fall makes 20 % in that time), or .0001 a position where that is more.
+    """
     tail = max(1, len(total) // 5)
-    return len(total) > tail and abs(min(total[:-tail]) - min(total[-tail:])) < 0.01 * positions
+    if len(total) <= tail:
+        return False
+    before, lately = min(total[:-tail]), min(total[-tail:])
+    return abs(before - lately) < max(0.05 * (total[0] - lately), 1e-4 * positions)
 
 
 def _check_finite(values: Tensor, what: str, step: int) -> None:

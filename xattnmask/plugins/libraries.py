@@ -48,7 +48,7 @@ def libraries(distribution: str) -> list[Library]:
 
 def backbone_libraries(distribution: str) -> list[Library]:
     """What an adapter's distribution requires beyond the core and what the core itself requires."""
-    common = _COMMON | {normalized(library.name) for library in libraries("xattnmask")}
+    common = _COMMON | {normalized(library.name) for library in libraries("xattnmask") if not library.optional}
     return [
         library
         for library in libraries(distribution)

@@ -43,17 +43,17 @@ class MusicGenMelody(MusicGen):
         ]
         return prefix + self._encoder_sites()
 
-    def _project(self, text: torch.Tensor) -> torch.Tensor:
-        """The whole prefix: null chroma (the first of its classes in every frame), then the text."""
+    def _decode(self, columns: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        prefix = torch.cat([self._chroma(text), text], dim=1)
+        return super()._decode(columns, prefix)[:, prefix.shape[1]:]
+
+    def _chroma(self, text: torch.Tensor) -> torch.Tensor:
+        """The null melody in the decoder's width: the first of the chroma classes in every frame."""
         config = self.backbone.config
         chroma = text.new_zeros(len(text), config.chroma_length, config.num_chroma)
         chroma[..., 0] = 1
         project = getattr(self.backbone, "audio_enc_to_dec_proj", None)
-        chroma = chroma if project is None else project(chroma)
-        return torch.cat([chroma, super()._project(text)], dim=1)
-
-    def _decode(self, columns: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        return super()._decode(columns, text)[:, text.shape[1]:]
+        return chroma if project is None else project(chroma)
 
 
 @hookimpl
