@@ -186,13 +186,20 @@ class FrozenHistory:
         call = _sdpa_only(call)
         key, value = self._history(call)
         length = call.shape[3]
-        past = torch.ones(length, length, dtype=torch.bool, device=call.query.device).tril(-1)
-        own = torch.eye(length, dtype=torch.bool, device=call.query.device)
-        logits = torch.where(own, call.logits(), replace(call, key=key).logits())
-        probabilities = call.softmax(logits.masked_fill(~(past | own), float("-inf")))
-        history = replace(call, value=value).attend(probabilities.masked_fill(own, 0.0))
-        diagonal = probabilities.diagonal(dim1=-2, dim2=-1)[..., None]
-        return history + (diagonal * call.per_head(call.value)).to(history.dtype)
+        later = torch.ones(length, length, dtype=torch.bool, device=call.query.device).triu(1)
+        logits = replace(call, key=key).logits().masked_fill(later, float("-inf"))
+        scale = call.query.shape[-1] ** -0.5 if call.scale is None else call.scale
+        moved = (widen(call.query) * self._moved(call, call.key, key)).sum(-1) * scale
+        own = logits.diagonal(dim1=-2, dim2=-1) + moved
+        probabilities = call.softmax(torch.diagonal_scatter(logits, own, dim1=-2, dim2=-1))
+        history = replace(call, value=value).attend(probabilities)
+        own = probabilities.diagonal(dim1=-2, dim2=-1)[..., None]
+        return history + (own * self._moved(call, call.value, value)).to(history.dtype)
+
+    @staticmethod
+    def _moved(call: SdpaCall, now: Tensor, then: Tensor) -> Tensor:
+        """How far keys or values have moved since they were recorded; exactly 0 where they have not."""
+        return widen(call.per_head(now)) - widen(call.per_head(then))
 
     def _history(self, call: SdpaCall) -> KeysValues:
         if call.site.path not in self.recorded:

@@ -40,7 +40,7 @@ class Explanation:
         step_importance: float32 [S, L], importance by denoising step, or None.
         attention: float32 [T, L], mean attention of a frame to a token, or None; weights for
             ``words(aggregate="attention")``.
-        settings: all settings of the method. generation_settings: those of the generation.
+        settings: all settings of the method, its seed included. generation_settings: those of the generation.
         versions: version by library.
         losses: curves by name (``total``, ``factual``, ``counterfactual``, ``size``), one value a step.
         converged: whether the optimisation settled; None where that means nothing.
