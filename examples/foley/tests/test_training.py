@@ -1,5 +1,7 @@
 """The training stages: real steps on small pools, stopped and resumed."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -32,12 +34,15 @@ def untrained_codec():
 def stages(untrained_codec):
     return {
         "codec": lambda folder, steps: codec.train(folder, steps),
+        "decoder": lambda folder, steps: codec.refine(
+            folder, copy.deepcopy(untrained_codec), torch.zeros(4, 4, 100, dtype=torch.int16), steps
+        ),
         "judge": lambda folder, steps: judge.train(folder, steps),
         "language": lambda folder, steps: language.train(folder, untrained_codec, steps),
     }
 
 
-@pytest.mark.parametrize("stage", ["codec", "judge", "language"])
+@pytest.mark.parametrize("stage", ["codec", "decoder", "judge", "language"])
 def test_a_stopped_training_goes_on_where_it_was(stage, untrained_codec, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "schedule", lambda step, steps: 1.0)  # or the two would differ in their learning rates
     train = stages(untrained_codec)[stage]

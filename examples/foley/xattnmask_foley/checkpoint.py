@@ -21,4 +21,4 @@ class NamedCheckpoint:
         return self._checkpoint
 
 
-MUSICGEN = NamedCheckpoint("foley-musicgen", "musicgen", "4 s of twelve sounds at 16 kHz, MusicGen, 3 M parameters")
+MUSICGEN = NamedCheckpoint("foley-musicgen", "musicgen", "4 s of twelve sounds at 16 kHz, MusicGen, 6 M parameters")

@@ -1,4 +1,4 @@
-"""Stage 1, the codec: a small EnCodec at 25 frames a second.
+"""Stages 1 and 4, the codec: a small EnCodec at 25 frames a second, and then its decoder alone.
 
 transformers' EnCodec only quantizes for inference, so this stage passes gradients straight through the
 quantizer, starts its codebooks from data and moves them by running averages (DÃ©fossez et al., 2022, 3.2).
@@ -7,6 +7,7 @@ quantizer, starts its codebooks from data and moves them by running averages (DÃ
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,26 +39,65 @@ POOL = 4000
 LR = 1e-3
 QUANTIZE_FROM = 800
 """Steps without quantization, so that the codebooks start from an encoder that means something."""
+_HORIZON = 3000
+"""Where the learning rate would end; the codec stops before, and its decoder goes on alone."""
 _WINDOWS = (128, 512, 2048)
+_FINE_WINDOWS = (128, 256, 512, 1024, 2048)
 _FLOOR = 1e-3
 """Magnitude (-60 dB) under which a bin counts as silent."""
 _MEL_BANDS, _MEL_STEPS = 40, 4
 
 
-def train(folder: Path, steps: int = 3000, seed: int = 0) -> EncodecModel:
+def train(folder: Path, steps: int = 2350, seed: int = 0) -> EncodecModel:
     """Train, or go on training, and return the codec."""
     torch.manual_seed(seed)
     model = EncodecModel(EncodecConfig(**CONFIG)).train()
     quantizer, probe = TrainedQuantizer(model), MelProbe(model.config.hidden_size)
     both = torch.nn.ModuleList([model, probe])
     optimizer = torch.optim.AdamW(both.parameters(), lr=LR, betas=(0.8, 0.99))
-    loop = Loop(folder, both, optimizer, steps=steps, lr=LR)
+    loop = Loop(folder, both, optimizer, steps=steps, lr=LR, horizon=max(steps, _HORIZON))
     if loop.start < steps:
         pool = torch.from_numpy(audio_pool(TRAIN, POOL)[0])
         if loop.start == 0:
             equalize(model, _crops(pool))
         loop.run(lambda i: _step(i, model, quantizer, probe, optimizer, pool))
     return model.eval()
+
+
+def refine(folder: Path, model: EncodecModel, codes: Tensor, steps: int = 7000, seed: int = 3) -> EncodecModel:
+    """Train the decoder alone, or go on training it, on ``codes`` [clips, codebooks, frames] of the training clips.
+
+    The codes stay what they are, so a language model can be trained on them at the same time.
+    """
+    torch.manual_seed(seed)
+    model.requires_grad_(False)
+    decoder = model.decoder.train().requires_grad_(True)
+    optimizer = torch.optim.AdamW(decoder.parameters(), lr=LR, betas=(0.8, 0.99))
+    loop = Loop(folder, decoder, optimizer, steps=steps, lr=LR)
+    if loop.start < steps:
+        pool = torch.from_numpy(audio_pool(TRAIN, min(POOL, len(codes)))[0])
+        loop.run(lambda _: _refine_step(model, optimizer, pool, codes))
+    return model.eval()
+
+
+def _refine_step(
+    model: EncodecModel, optimizer: torch.optim.Optimizer, pool: Tensor, codes: Tensor
+) -> dict[str, float]:
+    hop = model.config.hop_length
+    length = CROP // hop
+    rows = torch.randint(len(pool), (BATCH,)).tolist()
+    starts = torch.randint(codes.shape[-1] - length + 1, (BATCH,)).tolist()
+    places = list(zip(rows, starts, strict=True))
+    chosen = torch.stack([codes[row, :, start : start + length] for row, start in places])
+    audio = torch.stack([pool[row, start * hop : start * hop + CROP] for row, start in places])
+    with torch.no_grad():
+        latent = model.quantizer.decode(chosen.long().transpose(0, 1))
+    loss = spectral_loss(model.decoder(latent), audio[:, None], _FINE_WINDOWS)
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.decoder.parameters(), 1.0)
+    optimizer.step()
+    return {"spectral": loss.item()}
 
 
 @torch.no_grad()
@@ -116,21 +156,21 @@ def _crops(pool: Tensor) -> Tensor:
     return crops[:, None] * (0.6 + 0.6 * torch.rand(BATCH, 1, 1))
 
 
-def spectral_loss(made: Tensor, wanted: Tensor) -> Tensor:
+def spectral_loss(made: Tensor, wanted: Tensor, windows: Sequence[int] = _WINDOWS) -> Tensor:
     """Difference of magnitude spectrograms at several window lengths, of [batch, 1, samples].
 
     In log, the bins that sound and those that are silent count the same, however many there are, and silent ones only
     where something is made. With a plain mean over all bins a codec falls silent and never comes back: most are silent.
     """
     total = made.new_zeros(())
-    for window in _WINDOWS:
+    for window in windows:
         a, b = (_magnitude(x[:, 0], window) for x in (made, wanted))
         log_a, log_b, sounding = torch.log(a + 1e-6), torch.log(b + 1e-6), b > _FLOOR
         missed = _mean_where(sounding, (log_a - log_b).abs())
         added = _mean_where(~sounding, torch.relu(log_a - math.log(_FLOOR)))
         linear = (a - b).norm(dim=(1, 2)) / (b.norm(dim=(1, 2)) + 0.1)
         total = total + missed + added + linear.mean()
-    return total / len(_WINDOWS)
+    return total / len(windows)
 
 
 def _mean_where(where: Tensor, values: Tensor) -> Tensor:

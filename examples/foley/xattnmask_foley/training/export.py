@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from transformers import MusicgenForConditionalGeneration
+from transformers import EncodecModel, MusicgenForConditionalGeneration
 
 from ..checkpoint import FOLDER
 from ..judge import WEIGHTS, JudgeNetwork
@@ -21,9 +21,10 @@ def rounded(model: M) -> M:
     return model.half().float()
 
 
-def save_musicgen(model: MusicgenForConditionalGeneration) -> None:
-    """Save model and tokenizer as the named checkpoint ``foley-musicgen``."""
+def save_musicgen(model: MusicgenForConditionalGeneration, codec: EncodecModel) -> None:
+    """Save model and tokenizer as the named checkpoint ``foley-musicgen``, with the refined decoder of ``codec``."""
     folder = FOLDER / "foley-musicgen"
+    model.audio_encoder.load_state_dict(codec.state_dict())
     model.half().save_pretrained(folder)
     build_tokenizer().save_pretrained(folder)
     model.float()

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import EncodecModel, MusicgenConfig, MusicgenForConditionalGeneration, T5Tokenizer
+from transformers import EncodecConfig, EncodecModel, MusicgenConfig, MusicgenForConditionalGeneration, T5Tokenizer
 
-from ..world import Caption, rephrase
+from ..world import Caption, render, rephrase
 from . import codec as codec_stage
-from .corpus import BABBLE, FRAMES, TRAIN, VALIDATION, captions, clips
+from .corpus import BABBLE, FRAMES, TRAIN, VALIDATION, captions
 from .loop import Loop
 from .tokenizer import build as build_tokenizer
 
-POOL, HELD_OUT = 14_000, 256
-BATCH = 32
-LR = 1.5e-3
+POOL, HELD_OUT = 12_000, 256
+BATCH = 20
+LR = 1.2e-3
 NO_TEXT = 0.1
 """How often a caption is left out, so that the model learns to play without guidance too."""
-_CHUNK = 16
+_CHUNK = 100
+_worker_codec: EncodecModel
+"""The codec of a worker process that encodes clips."""
 
 
 def build(codec: EncodecModel, tokenizer: T5Tokenizer) -> MusicgenForConditionalGeneration:
@@ -73,7 +79,7 @@ def build(codec: EncodecModel, tokenizer: T5Tokenizer) -> MusicgenForConditional
     return model
 
 
-def train(folder: Path, codec: EncodecModel, steps: int = 9000, seed: int = 2) -> MusicgenForConditionalGeneration:
+def train(folder: Path, codec: EncodecModel, steps: int = 11_000, seed: int = 2) -> MusicgenForConditionalGeneration:
     """Train, or go on training, and return the model."""
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()
@@ -92,20 +98,32 @@ def train(folder: Path, codec: EncodecModel, steps: int = 9000, seed: int = 2) -
     return model.eval()
 
 
-def encoded(cache: Path, codec: EncodecModel, split: int, count: int) -> Tensor:
+def encoded(cache: Path, codec: EncodecModel, split: int, count: int, workers: int = 2) -> Tensor:
     """Codes int16 [count, codebooks, frames] of the first ``count`` clips of a split, kept in ``cache``."""
-    none = torch.zeros(0, codec.config.num_quantizers, FRAMES, dtype=torch.int16)
-    done = torch.load(cache, weights_only=True) if cache.exists() else none
+    if cache.exists() and len(kept := torch.load(cache, weights_only=True)) >= count:
+        return kept[:count]
+    weights = {name: value.numpy() for name, value in codec.state_dict().items()}
+    starts = range(0, count, _CHUNK)
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (codec.config.to_dict(), weights)) as pool:
+        parts = list(pool.map(_encode_chunk, repeat(split), starts, (min(_CHUNK, count - start) for start in starts)))
+    codes = torch.from_numpy(np.concatenate(parts))
     cache.parent.mkdir(parents=True, exist_ok=True)
-    while len(done) < count:
-        more = [done]
-        for start in range(len(done), min(count, len(done) + 1000), _CHUNK):
-            audio = np.stack([clip.audio for clip in clips(split, min(_CHUNK, count - start), start=start)])
-            more.append(codec_stage.encode(codec, audio).to(torch.int16))
-        done = torch.cat(more)
-        torch.save(done, cache)
-        print(f"encoded {len(done)}/{count}", flush=True)
-    return done[:count]
+    torch.save(codes, cache)
+    return codes
+
+
+def _start_worker(config: dict[str, Any], weights: dict[str, np.ndarray]) -> None:
+    global _worker_codec
+    torch.set_num_threads(1)
+    _worker_codec = EncodecModel(EncodecConfig(**config)).eval()
+    _worker_codec.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+
+
+def _encode_chunk(split: int, start: int, count: int) -> np.ndarray:
+    audio = [render(caption, seed) for caption, seed in captions(split, count, start=start)]
+    codes = [codec_stage.encode(_worker_codec, clip[None]) for clip in audio]  # one at a time stays in the cache
+    print(f"encoded to {start + count}", flush=True)
+    return torch.cat(codes).numpy().astype(np.int16)
 
 
 def _step(

@@ -17,7 +17,17 @@ Step = Callable[[int], Mapping[str, float]]
 class Loop:
     """Runs a step function ``steps`` times; state goes to ``folder/state.pt``, numbers to ``folder/log.txt``."""
 
-    def __init__(self, folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, *, steps: int, lr: float):
+    def __init__(
+        self,
+        folder: Path,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        steps: int,
+        lr: float,
+        horizon: int | None = None,
+    ):
+        self.horizon = horizon or steps
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.model, self.optimizer, self.steps, self.lr = folder, model, optimizer, steps, lr
         self.state = folder / "state.pt"
@@ -28,7 +38,7 @@ class Loop:
         began, sums, since = time.monotonic(), {}, 0
         for i in range(self.start, self.steps):
             for group in self.optimizer.param_groups:
-                group["lr"] = self.lr * schedule(i, self.steps)
+                group["lr"] = self.lr * schedule(i, self.horizon)
             for name, value in step(i).items():
                 sums[name] = sums.get(name, 0.0) + value
             since += 1
