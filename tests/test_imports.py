@@ -48,7 +48,7 @@ def forbidden(part: str, outside: set[str] = frozenset(), inside: set[str] = fro
 def test_imports_are_found():
     """Or all that follows would be true of nothing."""
     assert "torch" in imports_of("objective")["objective.py"]
-    assert {"xattnmask.errors", "xattnmask.patching.call"} <= imports_of("patching")["patching/intercept.py"]
+    assert {"xattnmask.errors", "xattnmask.patching.call"} <= imports_of("patching")["patching/mode.py"]
     assert "xattnmask.results" in imports_of("cli")["cli/explain.py"]  # inside a function
 
 

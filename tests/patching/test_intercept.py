@@ -1,5 +1,6 @@
 """Finding, seeing, counting, nesting and restoring."""
 
+import sys
 import threading
 
 import pytest
@@ -9,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from xattnmask.errors import PatchError, SiteCallCountError, SiteNotFoundError, SiteNotSeenError
 from xattnmask.patching import CaptureProbabilities, MaskIntervention, SoftmaxCall, intercept
+from xattnmask.patching.compiler import never_compiled
 from xattnmask.sites import Site
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
@@ -345,3 +347,31 @@ def test_compiling_inside_is_exact(toys, style, shape):
     assert torch.allclose(compiled(toys.x, toys.text), model.backbone(toys.x, toys.text), atol=1e-6)
     with enter(model, mask * 0):
         assert torch.allclose(compiled(toys.x, toys.text), toys.x, atol=1e-6)
+
+
+def test_compiling_inside_leaves_our_own_code_out(toys):
+    """Or the compiler would trace our hooks, modes and interventions, and compute something else."""
+    torch._dynamo.reset()
+    model, mask, graphs = toys.build(), torch.rand(1, 5, 4), []
+
+    def keep(graph, inputs):
+        graphs.append(graph.code)
+        return graph.forward
+
+    with enter(model, mask):
+        want = model.backbone(toys.x, toys.text)
+        assert torch.allclose(torch.compile(model.backbone, backend=keep)(toys.x, toys.text), want, atol=1e-6)
+    assert any("add" in code for code in graphs)
+    assert not any("softmax" in code for code in graphs)
+
+
+def test_without_the_compilers_internals_its_own_decorator_is_used(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch._dynamo.types", None)
+
+    def function(x):
+        return x + 1
+
+    wrapped = never_compiled(function)
+    assert wrapped is not function and wrapped(1) == 2
+    monkeypatch.undo()
+    assert never_compiled(function) is function

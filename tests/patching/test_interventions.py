@@ -318,3 +318,17 @@ def test_three_dimensional_sdpa(toys):
     module, mask = Merged(), torch.rand(2, 5, 4)
     got = run(module, MaskIntervention(mask), toys.x, toys.text)
     assert torch.allclose(got.double(), toys.reference(module, toys.x, toys.text, mask[:, None]), atol=1e-6)
+
+
+@pytest.mark.parametrize("keys", [4, 15, 16, 40])
+@pytest.mark.parametrize("rule", ["scale", "bias"])
+def test_any_number_of_keys(toys, rule, keys):
+    """Few keys are computed with the keys first: values and gradients are those of the formula all the same."""
+    module, text, mask = toys.Sdpa(), torch.randn(toys.B, keys, toys.D), torch.rand(1, toys.T, keys)
+    mask.requires_grad_()
+    got = run(module, MaskIntervention(mask, rule), toys.x, text)
+    want = toys.reference(module, toys.x, text, as_factor(mask), rule=rule)
+    assert torch.allclose(got.double(), want, atol=1e-5)
+    (gradient,) = torch.autograd.grad(got.square().sum(), mask)
+    (expected,) = torch.autograd.grad(want.square().sum(), mask)
+    assert torch.allclose(gradient, expected, atol=1e-4)

@@ -5,6 +5,7 @@ Everything is undone on leaving, whatever happened; a patch that would do nothin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -18,7 +19,7 @@ from ..errors import SettingError
 from ..sites import Role, Site
 from .call import AttentionCall, SdpaCall, SoftmaxCall
 from .contexts import frozen_history, no_history, record_history
-from .intercept import PatchRecord, Rows, intercept
+from .intercept import PatchRecord, intercept
 from .interventions import (
     RULES,
     CaptureProbabilities,
@@ -29,6 +30,7 @@ from .interventions import (
     RecordKeysValues,
     Rule,
 )
+from .mode import Rows
 from .select import Layers, select_sites
 
 __all__ = [
@@ -86,8 +88,9 @@ def patch(
     if "self" in roles:
         raise SettingError("role 'self' has no text keys to mask; choose among cross, prefix and text-encoder")
     sites = model.sites(tensor.shape[-1])
-    masked = MaskIntervention(tensor, rule, heads)
-    shared = MaskIntervention(tensor if tensor.ndim == 2 else tensor.amax(1), "bias")
+    masked = shared = MaskIntervention(tensor, rule, heads)
+    if "text-encoder" in roles:
+        shared = MaskIntervention(tensor if tensor.ndim == 2 else tensor.amax(1), "bias")
     pairs: list[tuple[Site, Intervention]] = [
         (site, shared if site.role == "text-encoder" else masked) for site in _choose(sites, layers, roles, streams)
     ]
@@ -135,9 +138,9 @@ def _as_mask(mask: Tensor | np.ndarray[Any, Any]) -> Tensor:
         raise SettingError(f"a mask is a float torch tensor or numpy array, not {kind}")
     if mask.ndim not in (2, 3) or mask.numel() == 0:
         raise SettingError(f"a mask is [B, L] or [B, T, L], not {list(mask.shape)}: add a batch dimension of 1")
-    values = mask.detach()
-    if not bool(values.isfinite().all()):
+    low, high = (float(value) for value in torch.aminmax(mask.detach()))
+    if not (math.isfinite(low) and math.isfinite(high)):  # NaN anywhere is NaN in both
         raise SettingError("the mask holds NaN or infinity")
-    if float(values.min()) < 0 or float(values.max()) > 1:
-        raise SettingError(f"a mask lies in [0, 1]; this one spans {float(values.min()):g} to {float(values.max()):g}")
+    if low < 0 or high > 1:
+        raise SettingError(f"a mask lies in [0, 1]; this one spans {low:g} to {high:g}")
     return mask

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from ..errors import SettingError
 from ..sites import Site
@@ -163,6 +164,8 @@ class SdpaCall(AttentionCall):
     def part(self, start: int, stop: int) -> SdpaCall:
         """The same call for the batch rows ``start:stop`` alone."""
         mask, batch = self.attn_mask, self.shape[0]
+        if (start, stop) == (0, batch):
+            return self
         if mask is not None and mask.ndim == 4 and mask.shape[0] == batch:
             mask = mask[start:stop]
         low, high = max(self.rows.start, start), min(self.rows.stop, stop)
@@ -179,7 +182,10 @@ class SdpaCall(AttentionCall):
         """What goes into the softmax, [B, H, Q, K] in float32 (float64 for float64 models); -inf where masked."""
         query, key = widen(self.query), widen(self.per_head(self.key))
         scale = query.shape[-1] ** -0.5 if self.scale is None else self.scale
-        logits = query @ key.transpose(-2, -1) * scale
+        if _few_keys(key.shape[-2], key.device):
+            logits = (key @ query.transpose(-2, -1)).transpose(-2, -1) * scale
+        else:
+            logits = query @ key.transpose(-2, -1) * scale
         if self.is_causal:  # torch aligns the triangle to the top left
             allowed = torch.ones(logits.shape[-2:], dtype=torch.bool, device=logits.device).tril()
             logits = logits.masked_fill(~allowed, float("-inf"))
@@ -191,9 +197,12 @@ class SdpaCall(AttentionCall):
 
     def softmax(self, logits: Tensor) -> Tensor:
         """Probabilities of ``logits``; a query without any key gives 0, as torch's own kernels do."""
+        if self.attn_mask is None:  # then each query has a key: the triangle of ``is_causal`` leaves it the first
+            with announce(self.window):
+                return softmax_over_keys(logits)
         dead = logits.detach().isneginf().all(-1, keepdim=True)
         with announce(self.window):
-            probabilities = torch.softmax(logits.masked_fill(dead, 0.0), dim=-1)
+            probabilities = softmax_over_keys(logits.masked_fill(dead, 0.0))
         return probabilities.masked_fill(dead, 0.0)
 
     def attend(self, probabilities: Tensor) -> Tensor:
@@ -231,6 +240,20 @@ class SoftmaxCall(AttentionCall):
     def run(self) -> Tensor:
         with announce(self.window):
             return torch.softmax(self.scores, dim=-1, dtype=self.dtype)
+
+
+def softmax_over_keys(scores: Tensor) -> Tensor:
+    """Softmax over the last dimension, as a torch function of its own: patches entered earlier see it as attention."""
+    if has_torch_function_unary(scores):
+        return handle_torch_function(softmax_over_keys, (scores,), scores)
+    if _few_keys(scores.shape[-1], scores.device):
+        return torch.softmax(scores.transpose(-2, -1), dim=-2).transpose(-2, -1)
+    return torch.softmax(scores, dim=-1)
+
+
+def _few_keys(keys: int, device: torch.device) -> bool:
+    """Whether to compute with the keys first: torch's softmax on the CPU is ten times slower on rows below 16."""
+    return keys < 16 and device.type == "cpu"
 
 
 def _take(tensor: Tensor, start: int, stop: int, batch: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Interception: hooks around each site's forward, and inside them a mode that sees the attention calls."""
+"""Interception: hooks around each site's forward that enter and leave a mode which sees the attention calls."""
 
 from __future__ import annotations
 
@@ -7,25 +7,20 @@ import functools
 import inspect
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from types import FunctionType
-from typing import Any, TypeAlias
+from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
+from torch.overrides import _push_mode
 
-from ..errors import PatchError, SettingError, SiteCallCountError, SiteNotFoundError, SiteNotSeenError
+from ..errors import PatchError, SiteCallCountError, SiteNotFoundError, SiteNotSeenError
 from ..sites import Site
-from .call import SdpaCall, SoftmaxCall, Window, announced
+from .compiler import never_compiled
 from .interventions import Intervention
+from .mode import Rows, SiteMode, remove_mode
 
-Rows: TypeAlias = Callable[[int], slice]
-
-_SOFTMAXES = (F.softmax, torch.softmax, torch.Tensor.softmax, torch.special.softmax)
 _REMEDY = (
     "use sdpa or eager attention (not xformers, flash-attention or flex kernels), patch before compiling, "
     "and check that the site is the module that computes the attention"
@@ -112,20 +107,20 @@ def _not_found(backbone: nn.Module, path: str) -> str:
 
 
 class _Entries(threading.local):
-    """Modes entered and not yet left on this thread, oldest first."""
+    """Modes entered and not yet left on this thread, oldest first, each with the hooks that entered it."""
 
     def __init__(self) -> None:
-        self.modes: list[_SiteMode] = []
+        self.open: list[tuple[_SiteHooks, SiteMode]] = []
 
     def unwind(self) -> None:
         """Take our modes off torch's stack: a KeyboardInterrupt skips even forward hooks that are always called."""
-        while self.modes:
-            _remove_mode(self.modes.pop())
+        while self.open:
+            remove_mode(self.open.pop()[1])
 
     def unwind_stale(self, hooks: _SiteHooks) -> None:
         """Before ``hooks`` enters: take off the modes left by a forward that was interrupted and given up."""
-        while self.modes and not self.modes[-1].hooks.may_enclose(hooks):
-            _remove_mode(self.modes.pop())
+        while self.open and not self.open[-1][0].may_enclose(hooks):
+            remove_mode(self.open.pop()[1])
 
 
 class _SiteHooks:
@@ -154,15 +149,16 @@ class _SiteHooks:
         self.entries.unwind_stale(self)
         self.record.forwards[self.site.path] += 1
         offset = 0 if self.site.offset is None else int(self.site.offset(_by_name(module, args, kwargs)))
-        mode = _SiteMode(self, offset, _batch_of(args, kwargs))
+        mode = SiteMode(self.site, self.intervention, self.rows, offset, _batch_of(args, kwargs))
         _push_mode(mode)  # type: ignore[no-untyped-call]
-        self.entries.modes.append(mode)
+        self.entries.open.append((self, mode))
 
     def leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        if not self.entries.modes or self.entries.modes[-1].hooks is not self:
+        entered = self.entries.open
+        if not entered or entered[-1][0] is not self:
             return  # a hook before ours raised, so this forward never entered
-        mode = self.entries.modes.pop()
-        _remove_mode(mode)
+        _, mode = entered.pop()
+        remove_mode(mode)
         # torch passes None where the forward raised; checkpointing ends its recomputation by raising, too
         if output is not None and not isinstance(sys.exc_info()[1], PatchError):
             self._check_calls(mode.count())
@@ -178,127 +174,30 @@ class _SiteHooks:
             )
 
 
-class _SiteMode(TorchFunctionMode):
-    """Sees every torch function called inside one forward of a site, and hands on the attention calls."""
-
-    def __init__(self, hooks: _SiteHooks, offset: int, batch: int | None) -> None:
-        super().__init__()
-        self.hooks, self.offset, self.batch = hooks, offset, batch
-        self.complete = 0
-        self.partial: dict[int, int] = {}
-
-    def count(self) -> float:
-        """Attention calls seen; the parts into which an inner patch splits a batch make up one."""
-        return self.complete + sum(rows / total for total, rows in self.partial.items())
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is F.multi_head_attention_forward:
-            return self._open(*args, **kwargs)
-        if func is F.scaled_dot_product_attention:
-            return self._sdpa(*args, **kwargs)
-        if func in _SOFTMAXES:
-            scores, dtype, over_keys = _softmax_arguments(*args, **kwargs)
-            if over_keys:
-                return self._softmax(scores, dtype)
-        return func(*args, **kwargs)
-
-    def _open(self, query: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """nn.MultiheadAttention's functional hides its attention from the mode that handles it: look inside."""
-        if query.ndim == 3:  # here always [T, B, C]
-            self.batch = query.shape[1]
-        with self:
-            return _multi_head_attention_forward(query, *args, **kwargs)
-
-    def _sdpa(self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
-              is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False) -> Tensor:  # fmt: skip
-        flat = query.ndim == 3
-        if flat:
-            query, key, value = self._unflatten(query), self._unflatten(key), self._unflatten(value)
-            if attn_mask is not None and attn_mask.ndim == 3:
-                attn_mask = self._unflatten(attn_mask) if attn_mask.shape[0] > 1 else attn_mask
-        elif query.ndim != 4:
-            raise PatchError(f"site {self.hooks.site.path}: attention over {query.ndim} dimensions is not supported")
-        call = SdpaCall(
-            **self._where(query.shape[0]), query=query, key=key, value=value, attn_mask=attn_mask, dropout_p=dropout_p,
-            is_causal=is_causal, scale=scale, enable_gqa=enable_gqa,
-        )  # fmt: skip
-        result = self.hooks.intervention(call)
-        return result.flatten(0, 1) if flat else result
-
-    def _softmax(self, scores: Tensor, dtype: torch.dtype | None) -> Tensor:
-        grid = scores if scores.ndim == 4 else self._unflatten(scores)
-        call = SoftmaxCall(**self._where(grid.shape[0]), scores=grid, dtype=dtype)
-        return self.hooks.intervention(call).reshape(scores.shape)
-
-    def _unflatten(self, tensor: Tensor) -> Tensor:
-        """[B*H, ...] to [B, H, ...]; the batch is that of the module's first tensor."""
-        batch = self.batch or tensor.shape[0]
-        if tensor.shape[0] % batch:
-            raise PatchError(
-                f"site {self.hooks.site.path}: attention over {list(tensor.shape)} cannot be split into the {batch} "
-                "rows of the module's input"
-            )
-        return tensor.reshape(batch, tensor.shape[0] // batch, *tensor.shape[1:])
-
-    def _where(self, batch: int) -> dict[str, Any]:
-        """Which rows of the call are conditional; counts the call."""
-        window = announced()
-        if window is None or window.stop - window.start == window.total:
-            window = Window(0, batch, batch)
-            self.complete += 1
-        else:
-            self.partial[window.total] = self.partial.get(window.total, 0) + batch
-        start, stop = _contiguous(self.hooks.rows(window.total), window.total)
-        low, high = max(start, window.start), min(stop, window.stop)
-        rows = slice(low - window.start, high - window.start) if low < high else slice(0, 0)
-        return {
-            "site": self.hooks.site, "offset": self.offset, "rows": rows, "window": window,
-            "first": max(low - start, 0), "conditional": stop - start,
-        }  # fmt: skip
-
-
-def _contiguous(rows: slice, total: int) -> tuple[int, int]:
-    start, stop, step = rows.indices(total)
-    if step != 1:
-        raise SettingError(f"conditional rows must be contiguous, not {rows}")
-    return start, max(start, stop)
-
-
-def _softmax_arguments(
-    input: Tensor, dim: int | None = None, *rest: Any, dtype: torch.dtype | None = None, **_: Any
-) -> tuple[Tensor, torch.dtype | None, bool]:
-    """Scores, dtype, and whether the softmax may be one over keys; ``rest`` is a dtype or F.softmax's stack level."""
-    dtype = next((x for x in rest if isinstance(x, torch.dtype)), dtype)
-    return input, dtype, input.ndim in (3, 4) and dim in (-1, input.ndim - 1)
-
-
 @functools.cache
 def _keep_compiler_out() -> None:
     """Let torch.compile break its graphs at our code: traced, modes and hooks compute something else, silently.
 
     Done at the first patch, because it imports the compiler (one second).
     """
-    for owner, name in ((_SiteHooks, "enter"), (_SiteHooks, "leave"), (_SiteMode, "__torch_function__")):
-        setattr(owner, name, torch.compiler.disable(getattr(owner, name)))  # type: ignore[no-untyped-call]
+    for owner, name in ((_SiteHooks, "enter"), (_SiteHooks, "leave"), (SiteMode, "__torch_function__")):
+        setattr(owner, name, never_compiled(getattr(owner, name)))
 
 
-def _by_name(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
-    """The arguments of a forward by name; those gathered in ``**kwargs`` under their own names."""
+def _by_name(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a forward by name."""
+    if not args:
+        return kwargs
     method = module.forward
-    signature = _signature(method.__func__) if inspect.ismethod(method) else inspect.signature(method)
-    args = (module, *args) if inspect.ismethod(method) else args
-    named = dict(signature.bind(*args, **kwargs).arguments)
-    for parameter in signature.parameters.values():
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            named.update(named.pop(parameter.name, {}))
-    return named
+    names = _positional(method.__func__)[1:] if inspect.ismethod(method) else _positional.__wrapped__(method)
+    return {**dict(zip(names, args, strict=False)), **kwargs}
 
 
-_signature = functools.lru_cache(maxsize=64)(inspect.signature)
-"""Of functions defined in classes alone: closures put on a module would keep it alive."""
+@functools.lru_cache(maxsize=64)
+def _positional(function: Callable[..., Any]) -> list[str]:
+    """Names of the positional parameters; kept for functions of classes alone: closures would keep a module alive."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [p.name for p in inspect.signature(function).parameters.values() if p.kind in kinds]
 
 
 def _batch_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int | None:
@@ -306,25 +205,3 @@ def _batch_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int | None:
         if isinstance(value, Tensor) and value.ndim >= 2:
             return value.shape[0]
     return None
-
-
-def _remove_mode(mode: TorchFunctionMode) -> None:
-    """Take ``mode`` off this thread's stack, and nothing else, wherever it is."""
-    if not any(m is mode for m in _get_current_function_mode_stack()):  # type: ignore[no-untyped-call]
-        return
-    above = []
-    while (top := _pop_mode()) is not mode:  # type: ignore[no-untyped-call]
-        above.append(top)
-    for other in reversed(above):
-        _push_mode(other)  # type: ignore[no-untyped-call]
-
-
-def _without_override_check(function: Any) -> Callable[..., Any]:
-    """``function`` without the check that hands the whole of it to the mode on top, again and again."""
-    scope = {**function.__globals__, "has_torch_function": lambda _: False}
-    copy = FunctionType(function.__code__, scope, function.__name__, function.__defaults__, function.__closure__)
-    copy.__kwdefaults__ = function.__kwdefaults__
-    return copy
-
-
-_multi_head_attention_forward = _without_override_check(F.multi_head_attention_forward)

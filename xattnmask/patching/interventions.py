@@ -244,10 +244,10 @@ class CaptureProbabilities:
 
 def _spread(mask: Tensor, columns: slice | list[int], keys: int, site: Site) -> Tensor:
     """[..., L] to [..., keys], 1 in the columns that hold no prompt token."""
-    wanted = list(range(keys))[columns] if isinstance(columns, slice) else columns
+    wanted = range(keys)[columns] if isinstance(columns, slice) else columns
     if len(wanted) != mask.shape[-1]:
         raise SettingError(f"the mask has {mask.shape[-1]} tokens and site {site.path} has {len(wanted)} text keys")
-    if wanted == list(range(keys)):
+    if wanted == range(keys):
         return mask
     index = torch.tensor([k % keys for k in wanted], device=mask.device)
     return mask.new_ones(*mask.shape[:-1], keys).index_copy(-1, index, mask)
