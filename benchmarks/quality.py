@@ -74,7 +74,7 @@ def _rows(count: int, suite: dict[str, Case], audio: str) -> Iterator[dict[str, 
             start = time.perf_counter()
             explanation = xm.explain(model, generation, method=method, **settings)
             seconds = time.perf_counter() - start
-            scores = score(explanation.word_importance(), causes)
+            scores = score(*_by_unit(caption, explanation.word_importance(), causes))
             yield {
                 "caption": caption.text,
                 "arrangement": caption.arrangement or "single",
@@ -91,6 +91,13 @@ def rendered(model: xm.Adapter, caption: Caption, seed: int) -> xm.Generation:
     codes = encode(model.backbone.audio_encoder, audio[None])[0]
     like = model.generate(caption.text, seed=0, duration=model.max_duration)
     return replace(like, audio=audio, seed=seed, replay={"codes": codes})
+
+
+def _by_unit(caption: Caption, importance: np.ndarray, causes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Importance and truth by unit: the words of ``followed by`` mean one thing, which a model may read off either."""
+    units = np.array(caption.unit_of_word())
+    members = [units == unit for unit in range(units.max() + 1)]
+    return tuple(np.stack([array[:, mine].max(1) for mine in members], 1) for array in (importance, causes))
 
 
 def _summary(frame: pd.DataFrame) -> list[dict[str, str]]:

@@ -7,11 +7,11 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 
 def score(importance: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Scores of importance [frames, words] against truth bool [frames, words].
+    """Scores of importance [frames, units] against truth bool [frames, units], a unit being one or more words.
 
-    ``frame_auc`` and ``frame_ap`` rank all cells of a caption; ``word_auc`` ranks its words by their mean importance
-    over time, a word being true that causes any frame; ``pointing`` is the share of the frames with a cause in which
-    the word ranked first is one.
+    ``frame_auc`` and ``frame_ap`` rank all cells of a caption; ``word_auc`` ranks its units by their mean importance
+    over time, a unit being true that causes any frame; ``pointing`` is the share of the frames with a cause in which
+    the unit ranked first is one.
     """
     words = truth.any(0)
     caused = truth.any(1)

@@ -55,6 +55,15 @@ def test_clean_is_the_models_own_replay(toy_model, sound):
 
 
 @torch.no_grad()
+def test_isolated_positions_of_a_model_without_positions_are_those_without_history(toy_model, sound):
+    mask = torch.rand(2, POSITIONS, TOKENS, generator=torch.Generator().manual_seed(0))
+    none, isolated = (Replayer(toy_model, sound, context=context).masked(mask) for context in ("none", "isolated"))
+    assert torch.allclose(none, isolated, atol=1e-5)
+    with pytest.raises(SettingError, match="depth"):
+        Replayer(toy_model, sound, context="isolated", depth="encoder")
+
+
+@torch.no_grad()
 def test_without_history_each_position_is_a_sequence_of_its_own(toy_model, sound):
     replayer = Replayer(toy_model, sound, context="none")
     assert torch.allclose(replayer.clean(history=False), alone(toy_model, sound), atol=1e-5)
@@ -95,7 +104,7 @@ def test_attention_is_a_distribution_over_the_tokens(toy_model, sound):
 
 
 def test_wrong_choices(toy_model, sound):
-    with pytest.raises(SettingError, match="context must be one of none, frozen, joint, not 'past'"):
+    with pytest.raises(SettingError, match="context must be one of none, frozen, joint, isolated, not 'past'"):
         Replayer(toy_model, sound, context="past")
     with pytest.raises(SettingError, match="depth must be one of cross, encoder"):
         Replayer(toy_model, sound, depth="deep")

@@ -113,6 +113,11 @@ class Toy(Adapter):
         noise = generation.replay["noise"].repeat(batch, 1, 1)
         return self.backbone(noise, self.text(generation.tokens).expand(batch, -1, -1))
 
+    def replay_isolated(self, generation, batch=1):
+        rows = generation.replay["noise"][0, :, None].repeat(batch, 1, 1)
+        text = self.text(generation.tokens).expand(len(rows), -1, -1)
+        return self.backbone(rows, text).view(batch, -1, WIDTH)
+
     def token_embeddings(self, generation):
         return self.text(generation.tokens)[0]
 

@@ -77,6 +77,14 @@ class Adapter(ABC):
         heads). Runs under the caller's grad mode and patches; gradients reach whatever a patch put in.
         """
 
+    def replay_isolated(self, generation: Generation, batch: int = 1) -> torch.Tensor:
+        """As :meth:`replay`, with each position a sequence of its own: length 1, at position 0, without history.
+
+        Row b * positions + s of the sites' batches holds position s of copy b. Needed for the authors' procedure
+        (context ``isolated``, preset ``paper``) alone.
+        """
+        raise SettingError(f"adapter {self.key!r} replays no isolated positions: use context='none'")
+
     def token_embeddings(self, generation: Generation) -> torch.Tensor:
         """The prompt's tokens as the cross-attention sees them, [tokens, width]: what the paper's explainer reads.
 

@@ -15,8 +15,8 @@ from .generation import Generation
 from .patching import Layers, Rule, capture_attention, frozen_history, no_history, patch, record_history
 from .sites import Role, Site
 
-Context = Literal["none", "frozen", "joint"]
-CONTEXTS = ("none", "frozen", "joint")
+Context = Literal["none", "frozen", "joint", "isolated"]
+CONTEXTS = ("none", "frozen", "joint", "isolated")
 Depth = Literal["cross", "encoder"]
 DEPTHS = ("cross", "encoder")
 
@@ -27,9 +27,10 @@ class Replayer:
     Args:
         model: the adapter that made the generation.
         generation: what is replayed.
-        context: what history each position sees. ``none``: none at all, the text alone explains it (the authors'
-            code). ``frozen``: the history as it was generated. ``joint``: a history that the mask changes too, as it
-            does when audio is regenerated.
+        context: what history each position sees. ``none``: none at all, the text alone explains it. ``frozen``: the
+            history as it was generated. ``joint``: a history that the mask changes too, as it does when audio is
+            regenerated. ``isolated``: none, as the authors' code has it, where each position is a sequence of its own
+            at position 0; slower than ``none``, and the model does not know the time.
         depth: ``cross`` masks the sites where audio reads text (the paper); ``encoder`` removes words inside the text
             encoder as well, as far as no position needs them.
         rule, layers, heads: as in :func:`xattnmask.patch`.
@@ -42,23 +43,30 @@ class Replayer:
         self.model, self.generation, self.context = model, generation, context
         self.num_tokens = len(generation.tokens)
         self.roles = mask_roles(model, self.num_tokens, depth)
-        _check_context(model, self.num_tokens, context)
+        _check_context(model, self.num_tokens, context, depth)
         self.rule, self.layers, self.heads = rule, layers, heads
         self._recorded = self._record() if context == "frozen" else {}
 
     def clean(self, *, history: bool = True) -> Tensor:
         """Final hidden states [positions, width] without a mask; without history each position sees the text alone."""
         with ExitStack() as stack, torch.no_grad():
+            if not history and self.context == "isolated":
+                return _finite(self.model.replay_isolated(self.generation)[0], "the unmasked replay")
             if not history:
                 stack.enter_context(no_history(self.model, self.num_tokens))
             return _finite(self.model.replay(self.generation)[0], "the unmasked replay")
 
     def masked(self, masks: Tensor) -> Tensor:
         """Final hidden states [batch, positions, width] under masks [batch, positions, tokens] or [batch, tokens]."""
+        isolated = self.context == "isolated"
+        if isolated:
+            masks = self._row_for_each_position(masks)
         with ExitStack() as stack:
             stack.enter_context(patch(self.model, masks, rule=self.rule, layers=self.layers, heads=self.heads,
                                       roles=self.roles))
             self._enter_context(stack)
+            if isolated:
+                return self.model.replay_isolated(self.generation, batch=len(masks) // self._positions)
             return self.model.replay(self.generation, batch=len(masks))
 
     def attention(self) -> Tensor:
@@ -72,6 +80,16 @@ class Replayer:
         with torch.no_grad(), capture_attention(self.model, add, num_tokens=self.num_tokens, layers=self.layers):
             self.model.replay(self.generation)
         return seen[0] / seen[1]
+
+    @property
+    def _positions(self) -> int:
+        return int(self.generation.positions.max()) + 1
+
+    def _row_for_each_position(self, masks: Tensor) -> Tensor:
+        """[batch, positions, tokens] or [batch, tokens] to [batch * positions, tokens]."""
+        if masks.ndim == 2:
+            masks = masks[:, None].expand(-1, self._positions, -1)
+        return masks.flatten(0, 1)
 
     def _enter_context(self, stack: ExitStack) -> None:
         if self.context == "none":
@@ -111,8 +129,11 @@ def mask_roles(model: Adapter, num_tokens: int, depth: Depth) -> tuple[Role, ...
     return (reading, "text-encoder") if depth == "encoder" else (reading,)
 
 
-def _check_context(model: Adapter, num_tokens: int, context: Context) -> None:
-    if context != "joint" and all(site.role != "self" for site in model.sites(num_tokens)):
+def _check_context(model: Adapter, num_tokens: int, context: Context, depth: Depth) -> None:
+    if context == "isolated":
+        if depth != "cross":
+            raise SettingError("context 'isolated' has depth 'cross' alone: use context='none'")
+    elif context != "joint" and all(site.role != "self" for site in model.sites(num_tokens)):
         raise SettingError(f"model {model.key!r} cannot leave out its history: use context='joint'")
 
 

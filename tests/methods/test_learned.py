@@ -24,13 +24,17 @@ def attribute(model, sound, seed=0, on_step=lambda event: None, **settings):
 @pytest.fixture
 def replays(toy_model, monkeypatch):
     """Batch sizes of all replays."""
-    counted, replay = [], type(toy_model).replay
+    counted = []
 
-    def count(self, generation, batch=1):
-        counted.append(batch)
-        return replay(self, generation, batch)
+    def counting(replay):
+        def count(self, generation, batch=1):
+            counted.append(batch)
+            return replay(self, generation, batch)
 
-    monkeypatch.setattr(type(toy_model), "replay", count)
+        return count
+
+    for name in ("replay", "replay_isolated"):
+        monkeypatch.setattr(type(toy_model), name, counting(getattr(type(toy_model), name)))
     return counted
 
 
@@ -155,7 +159,7 @@ def test_the_preset_is_the_authors_procedure(toy_model, sound, replays):
         "preset", "steps", "lr", "weight_decay", "context", "target", "alpha", "beta", "parameters", "sampling",
         "temperature", "temperature_end", "rule", "layers", "objective", "depth",
     )} == {
-        "preset": "paper", "steps": 50, "lr": 1e-3, "weight_decay": 1e-3, "context": "none", "target": "history",
+        "preset": "paper", "steps": 50, "lr": 1e-3, "weight_decay": 1e-3, "context": "isolated", "target": "history",
         "alpha": 1e-3, "beta": 0.1, "parameters": "mlp", "sampling": "soft", "temperature": 1.0,
         "temperature_end": None, "rule": "scale", "layers": "all", "objective": "both", "depth": "cross",
     }

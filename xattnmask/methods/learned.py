@@ -33,7 +33,7 @@ class LearnedSettings:
         steps: optimisation steps, one forward and one backward each.
         lr: learning rate of Adam; where none is given, 0.5 for logits and 0.01 for the weights of a network.
         weight_decay: decay of Adam, as the authors use it.
-        context: history each position sees, ``none``, ``frozen`` or ``joint`` (see Replayer).
+        context: history each position sees, ``none``, ``frozen``, ``joint`` or ``isolated`` (see Replayer).
         target: what the masked states are compared with: those of the model with its ``history``, as the authors do,
             or those of the ``same`` context without a mask.
         depth: ``cross``, or ``encoder`` to mask the text encoder as well.
@@ -105,14 +105,11 @@ NETWORK_LR = 1e-2
 """A network's output saturates at the learning rate that suits logits."""
 
 PAPER = {
-    "steps": 50, "lr": 1e-3, "weight_decay": 1e-3, "context": "none", "target": "history", "depth": "cross",
+    "steps": 50, "lr": 1e-3, "weight_decay": 1e-3, "context": "isolated", "target": "history", "depth": "cross",
     "objective": "both", "alpha": 1e-3, "beta": 0.1, "parameters": "mlp", "sampling": "soft", "temperature": 1.0,
     "rule": "scale", "layers": "all", "tolerance": 0.0, "batched": False,
 }  # fmt: skip
-"""The authors' procedure (their code for AudioGenX): one MLP a position, 50 epochs of two forwards, no stopping.
-
-One thing differs: they put every audio token at position 0 of a sequence of its own, and here it keeps its position.
-"""
+"""The authors' procedure (their code for AudioGenX): one MLP a position, 50 epochs of two forwards, no stopping."""
 
 
 class LearnedMask(Method):

@@ -10,7 +10,7 @@ import torch
 from xattnmask_transformers.delay import delay
 from xattnmask_transformers.musicgen import MusicGen
 
-from xattnmask import SettingError, explain, regenerate
+from xattnmask import SettingError, explain, patch, regenerate
 from xattnmask.replaying import Replayer
 
 PROMPT = "a dog barks then a siren wails"
@@ -113,6 +113,23 @@ def test_depth_encoder_reaches_further(model, context):
     assert not torch.allclose(shallow, deep, atol=1e-4)
     found = explain(model, sound, context=context, depth="encoder", steps=3)
     assert set(regenerate(model, sound, found)) == {"factual", "counterfactual"}
+
+
+@torch.no_grad()
+def test_isolated_positions_are_sequences_of_length_one(musicgen, sound):
+    mask = torch.rand(2, sound.positions.max() + 1, len(sound.tokens), generator=torch.Generator().manual_seed(0))
+    hidden = Replayer(musicgen, sound, context="isolated").masked(mask)
+    assert hidden.shape[:2] == mask.shape[:2]
+    ids = torch.tensor([[token.id for token in sound.tokens]])
+    columns = delay(sound.replay["codes"], musicgen.delays, musicgen.start)
+    for row in range(2):
+        for position in (0, 3, mask.shape[1] - 1):
+            with patch(musicgen, mask[row : row + 1, position]):
+                alone = musicgen.backbone(
+                    input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, output_hidden_states=True,
+                    decoder_input_ids=columns[:, position : position + 1],
+                ).decoder_hidden_states[-1]
+            assert torch.allclose(hidden[row, position], alone[0, 0], atol=1e-5)
 
 
 @pytest.mark.parametrize("parameters", ["mlp", "mlp-history"])

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from transformers.utils import logging
 
 from xattnmask.errors import CheckpointError, SettingError
 
@@ -24,9 +28,10 @@ def load(model_class: type, checkpoint: str, *, device: str, dtype: str) -> tupl
         SettingError: no such device or dtype.
     """
     precision = _dtype(dtype)
-    _check_config(model_class, checkpoint)
-    tokenizer = _attempt(checkpoint, "its tokenizer", transformers.AutoTokenizer.from_pretrained, checkpoint)
-    model = _load_model(model_class, checkpoint)
+    with _quiet():
+        _check_config(model_class, checkpoint)
+        tokenizer = _attempt(checkpoint, "its tokenizer", transformers.AutoTokenizer.from_pretrained, checkpoint)
+        model = _load_model(model_class, checkpoint)
     _check_tokenizer(tokenizer, model, checkpoint)
     for name, child in model.named_children():
         if name != "audio_encoder":
@@ -34,6 +39,26 @@ def load(model_class: type, checkpoint: str, *, device: str, dtype: str) -> tupl
     if model.decoder.config._attn_implementation is None:  # would be silently non-causal
         model.decoder.set_attn_implementation("sdpa")
     return _to_device(model.eval().requires_grad_(False), device), tokenizer
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's bars where nobody watches, and without its complaint that MusicGen's start token is
+    no code (which is how MusicGen is made)."""
+    configurations, bars = logging.get_logger("transformers.configuration_utils"), logging.is_progress_bar_enabled()
+    configurations.addFilter(_not_about_the_start_token)
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        configurations.removeFilter(_not_about_the_start_token)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _not_about_the_start_token(record: Any) -> bool:
+    return "an integer within the vocabulary" not in record.getMessage()
 
 
 def token_limit(tokenizer: Any, config: Any) -> int:

@@ -84,6 +84,14 @@ class MusicGen(Adapter):
         text = self.backbone.text_encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
         return self._decode(columns, self._project(text))
 
+    def replay_isolated(self, generation: Generation, batch: int = 1) -> torch.Tensor:
+        ids = torch.tensor([[token.id for token in generation.tokens]], device=self.backbone.device)
+        columns = delay(generation.replay["codes"].to(ids.device), self.delays, self.start)
+        positions = columns.shape[-1]
+        text = self._project(self.backbone.text_encoder(input_ids=ids).last_hidden_state)
+        rows = columns.T.reshape(-1, 1).repeat(batch, 1)  # [batch * positions * K, 1]
+        return self._decode(rows, text.expand(batch * positions, -1, -1)).view(batch, positions, -1)
+
     @torch.no_grad()
     def token_embeddings(self, generation: Generation) -> torch.Tensor:
         ids = torch.tensor([[token.id for token in generation.tokens]], device=self.backbone.device)

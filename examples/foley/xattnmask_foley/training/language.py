@@ -79,7 +79,7 @@ def build(codec: EncodecModel, tokenizer: T5Tokenizer) -> MusicgenForConditional
     return model
 
 
-def train(folder: Path, codec: EncodecModel, steps: int = 11_000, seed: int = 2) -> MusicgenForConditionalGeneration:
+def train(folder: Path, codec: EncodecModel, steps: int = 8500, seed: int = 2) -> MusicgenForConditionalGeneration:
     """Train, or go on training, and return the model."""
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()
