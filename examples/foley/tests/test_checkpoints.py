@@ -61,13 +61,17 @@ def test_model_plays_what_the_caption_says(judge, model):
     assert share(heard) >= 0.7
 
 
-def test_explanation_of_the_demo_is_true(model):
+def test_explanation_of_the_demo_is_true(model, judge):
     caption = parse("we hear a loud dog followed by a siren")
     generation = model.generate(caption.text, seed=0)
+    assert hear(judge, caption, generation.audio).ordered
     importance = xm.explain(model, generation).word_importance()
-    causes = truth(caption, 0, len(importance))
-    mean, words = importance.mean(0), caption.text.split()
-    caused = causes.any(0)
-    assert mean[caused].min() > mean[~caused].max(), dict(zip(words, mean.round(3), strict=True))
-    dog, siren = importance[:, words.index("dog")], importance[:, words.index("siren")]
+    units = np.array(caption.unit_of_word())
+    by_unit = np.stack([importance[:, units == unit].max(1) for unit in range(units.max() + 1)], 1)
+    causes = np.stack([truth(caption, 0, 100)[:, units == unit].any((0, 1)) for unit in range(units.max() + 1)])
+    mean = by_unit.mean(0)
+    named = {unit.text: round(float(value), 3) for unit, value in zip(caption.units, mean, strict=True)}
+    assert mean[causes].min() > mean[~causes].max(), named
+    texts = [unit.text for unit in caption.units]
+    dog, siren = by_unit[:, texts.index("dog")], by_unit[:, texts.index("siren")]
     assert dog[:45].mean() > siren[:45].mean() and siren[55:].mean() > dog[55:].mean()
