@@ -37,8 +37,8 @@ SUITES: dict[str, dict[str, Case]] = {
     "learned": {
         "default": ("learned", {}),
         "5 steps": ("learned", {"steps": 5}),
-        "10 steps, lr 1": ("learned", {"steps": 10, "lr": 1.0}),
-        "50 steps": ("learned", {"steps": 50}),
+        "20 steps, lr 0.5": ("learned", {"steps": 20, "lr": 0.5}),
+        "50 steps": ("learned", {"steps": 50, "tolerance": 0.0}),
         "target of the same context": ("learned", {"target": "same"}),
         "text encoder masked too": ("learned", {"depth": "encoder"}),
         "rule bias": ("learned", {"rule": "bias"}),
@@ -47,8 +47,8 @@ SUITES: dict[str, dict[str, Case]] = {
         "Gumbel soft": ("learned", {"sampling": "soft"}),
         "Gumbel hard": ("learned", {"sampling": "hard"}),
         "no penalty": ("learned", {"alpha": 0.0, "beta": 0.0}),
-        "mlp": ("learned", {"parameters": "mlp", "lr": 1e-3, "steps": 50}),
-        "mlp-history": ("learned", {"parameters": "mlp-history", "lr": 1e-3, "steps": 50}),
+        "mlp": ("learned", {"parameters": "mlp", "steps": 50}),
+        "mlp-history": ("learned", {"parameters": "mlp-history", "steps": 50}),
     },
 }
 

@@ -107,7 +107,7 @@ def test_one_forward_or_two_make_no_difference(toy_model, sound):
 
 def test_without_noise_the_importance_is_the_mask_that_was_optimised(toy_model, sound):
     """At temperature .1 the mask after a single step of lr .5 is nearly hard: sigmoid(±.5 / .1)."""
-    found = attribute(toy_model, sound, steps=1, temperature=0.1)
+    found = attribute(toy_model, sound, steps=1, lr=0.5, temperature=0.1)
     np.testing.assert_allclose(np.minimum(found.importance, 1 - found.importance), 1 / (1 + np.exp(5)), rtol=1e-3)
 
 
@@ -123,7 +123,7 @@ def test_seeds(toy_model, sound, parameters):
 
 def test_it_stops_when_nothing_is_gained_any_more(toy_model, sound):
     steps = []
-    found = attribute(toy_model, sound, steps=3000, on_step=steps.append)
+    found = attribute(toy_model, sound, steps=3000, lr=0.5, on_step=steps.append)
     total = found.losses["total"]
     assert 20 < len(total) == len(steps) < 3000 and found.converged is True
     assert min(total[:-5]) - min(total[-5:]) < 1e-4 * POSITIONS
@@ -133,7 +133,7 @@ def test_it_stops_when_nothing_is_gained_any_more(toy_model, sound):
 
 
 @pytest.mark.parametrize(("given", "lr"), [
-    ({}, 0.5), ({"parameters": "mlp"}, 0.01), ({"parameters": "mlp-history"}, 0.01), ({"preset": "paper"}, 1e-3),
+    ({}, 1.0), ({"parameters": "mlp"}, 0.01), ({"parameters": "mlp-history"}, 0.01), ({"preset": "paper"}, 1e-3),
     ({"parameters": "mlp", "lr": 0.2}, 0.2),
 ])
 def test_networks_learn_more_slowly(toy_model, sound, given, lr):

@@ -31,7 +31,7 @@ class LearnedSettings:
 
     Attributes:
         steps: optimisation steps, one forward and one backward each.
-        lr: learning rate of Adam; where none is given, 0.5 for logits and 0.01 for the weights of a network.
+        lr: learning rate of Adam; where none is given, 1 for logits and 0.01 for the weights of a network.
         weight_decay: decay of Adam, as the authors use it.
         context: history each position sees, ``none``, ``frozen``, ``joint`` or ``isolated`` (see Replayer).
         target: what the masked states are compared with: those of the model with its ``history``, as the authors do,
@@ -51,8 +51,8 @@ class LearnedSettings:
         preset: ``paper`` puts the authors' values in place of the defaults.
     """
 
-    steps: int = 20
-    lr: float = 0.5
+    steps: int = 10
+    lr: float = 1.0
     weight_decay: float = 0.0
     context: Context = "none"
     target: Literal["history", "same"] = "history"

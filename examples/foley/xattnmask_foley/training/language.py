@@ -102,7 +102,7 @@ def look_around(encoder: T5EncoderModel) -> None:
     bias[1:half, 3], bias[half:, 3] = -2.5, 2.5
 
 
-def train(folder: Path, codec: EncodecModel, steps: int = 10_500, seed: int = 2) -> MusicgenForConditionalGeneration:
+def train(folder: Path, codec: EncodecModel, steps: int = 12_000, seed: int = 2) -> MusicgenForConditionalGeneration:
     """Train, or go on training, and return the model."""
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()
