@@ -24,11 +24,11 @@ Case = tuple[str, dict[str, Any]]
 SUITES: dict[str, dict[str, Case]] = {
     "main": {
         "learned mask (default)": ("learned", {}),
-        "learned mask, context frozen": ("learned", {"context": "frozen"}),
+        "learned mask, context none": ("learned", {"context": "none"}),
         "learned mask, context joint": ("learned", {"context": "joint"}),
         "mean cross-attention": ("attention", {}),
         "leave-one-out, joint": ("leave-one-out", {"context": "joint"}),
-        "leave-one-out, none": ("leave-one-out", {"context": "none"}),
+        "leave-one-out, frozen": ("leave-one-out", {"context": "frozen"}),
     },
     "paper": {
         "learned mask (default)": ("learned", {}),

@@ -62,7 +62,7 @@ def test_the_mask_found_is_better_than_the_one_it_started_from_and_than_its_oppo
 
 
 def test_the_first_step_is_the_loss_of_the_mask_it_starts_from(toy_model, sound):
-    found = attribute(toy_model, sound, steps=1, start=0.3)
+    found = attribute(toy_model, sound, steps=1, start=0.3, context="none")
     share = 1 / (1 + np.exp(-0.3))
     factual, counterfactual = losses_of(toy_model, sound, np.full((POSITIONS, TOKENS), share, np.float32))
     assert found.losses["factual"] == pytest.approx([factual], abs=1e-5)
@@ -146,7 +146,7 @@ def test_patience_and_tolerance(toy_model, sound):
 
 
 @pytest.mark.parametrize(("settings", "converged"), [
-    ({"steps": 2}, False), ({"steps": 10, "lr": 0.05}, False), ({"lr": 0.001, "tolerance": 0.0}, False), ({}, True),
+    ({"steps": 2}, False), ({"steps": 10, "lr": 0.05}, False), ({"lr": 0.001, "steps": 20, "tolerance": 0.0}, False), ({}, True),
     ({"steps": 200, "tolerance": 0.0}, True), ({"steps": 150, "sampling": "soft", "tolerance": 0.0}, True),
 ])
 def test_converged(toy_model, sound, settings, converged):
@@ -169,7 +169,7 @@ def test_the_preset_is_the_authors_procedure(toy_model, sound, replays):
 
 def test_the_default_is_one_forward_a_step(toy_model, sound, replays):
     attribute(toy_model, sound, steps=7)
-    assert replays == [1] + [2] * 7
+    assert replays == [1, 1] + [2] * 7  # the recorded history and the target first
 
 
 def test_what_is_said_overrides_the_preset(toy_model, sound):

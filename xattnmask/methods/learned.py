@@ -54,7 +54,7 @@ class LearnedSettings:
     steps: int = 10
     lr: float = 1.0
     weight_decay: float = 0.0
-    context: Context = "none"
+    context: Context = "frozen"
     target: Literal["history", "same"] = "history"
     depth: Depth = "cross"
     objective: Objective = "both"
