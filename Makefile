@@ -11,7 +11,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-PROMPT ?= we hear a loud dog followed by a siren
+PROMPT ?= we hear a loud bell followed by the rain
 OUT ?= out/demo
 PYTEST ?=
 BENCH ?= quality

@@ -94,7 +94,7 @@ class FoleyJudge(Judge):
         if sample_rate != SAMPLE_RATE:
             common = np.gcd(sample_rate, SAMPLE_RATE)
             mono = resample_poly(mono, SAMPLE_RATE // common, sample_rate // common)
-        mono = np.pad(mono, (0, max(0, _WINDOW - len(mono))))
+        mono = np.pad(mono, (0, max(0, 4 * _HOP - len(mono))))
         samples = torch.tensor(mono[None], dtype=torch.float32, device=self.network.window.device)
         return self.network(self.network.features(samples))
 
