@@ -50,6 +50,13 @@ def test_ignoring_the_text(clear):
     assert "may be ignoring the text" in sentence and "0.97" in sentence
 
 
+def test_a_frozen_history_keeps_the_states_in_place(clear):
+    losses = {"factual": [0.1, 0.02], "counterfactual": [0.99, 0.97]}
+    assert diagnose(clear(losses=losses, settings={"context": "frozen"})) == ()
+    (sentence,) = diagnose(clear(losses=losses | {"counterfactual": [1.0, 0.999]}, settings={"context": "frozen"}))
+    assert "may be ignoring the text" in sentence
+
+
 def test_factual_high_and_counterfactual_low(clear):
     (sentence,) = diagnose(clear(losses={"factual": [0.9, 0.4], "counterfactual": [0.9, 0.1]}))
     assert "do not bring the sound back" in sentence

@@ -20,6 +20,9 @@ is called near uniform."""
 UNMOVED_COSINE = 0.95
 """Above this final counterfactual loss (mean cosine between the model's states and those without the
 important words, in [-1, 1]), taking the words away changes nothing."""
+UNMOVED_COSINE_FROZEN = 0.998
+"""The same in context ``frozen``, where the history as it sounded keeps the states in place: on the foley model, which
+follows its text, the cosine was .933 to .993 over 16 captions."""
 
 FACTUAL_HIGH = 0.2
 COUNTERFACTUAL_LOW = 0.5
@@ -63,7 +66,8 @@ def _ignores_text(explanation: Explanation) -> list[str]:
     counterfactual = _last(explanation, "counterfactual", -1.0, 1.0)
     if counterfactual is None:
         return []
-    if counterfactual > UNMOVED_COSINE:
+    frozen = explanation.settings.get("context") == "frozen"
+    if counterfactual > (UNMOVED_COSINE_FROZEN if frozen else UNMOVED_COSINE):
         return ["The model may be ignoring the text: taking the important words away changes almost nothing "
                 f"(cosine {counterfactual:.2f})."]
     if factual is not None and factual > FACTUAL_HIGH and counterfactual < COUNTERFACTUAL_LOW:
