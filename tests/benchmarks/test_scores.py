@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # the benchmarks are no installed package
-from benchmarks.scores import mean_with_interval, paired_difference, score  # noqa: E402
+from benchmarks.scores import mean_with_interval, paired_difference, score
 
 TRUTH = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0]], dtype=bool)
 

@@ -146,8 +146,8 @@ def test_patience_and_tolerance(toy_model, sound):
 
 
 @pytest.mark.parametrize(("settings", "converged"), [
-    ({"steps": 2}, False), ({"steps": 10, "lr": 0.05}, False), ({"lr": 0.001, "steps": 20, "tolerance": 0.0}, False), ({}, True),
-    ({"steps": 200, "tolerance": 0.0}, True), ({"steps": 150, "sampling": "soft", "tolerance": 0.0}, True),
+    ({"steps": 2}, False), ({"steps": 10, "lr": 0.05}, False), ({"lr": 0.001, "steps": 20, "tolerance": 0.0}, False),
+    ({}, True), ({"steps": 200, "tolerance": 0.0}, True), ({"steps": 150, "sampling": "soft", "tolerance": 0.0}, True),
 ])
 def test_converged(toy_model, sound, settings, converged):
     assert attribute(toy_model, sound, **settings).converged is converged
