@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from transformers import EncodecConfig, EncodecModel
 from transformers.audio_utils import mel_filter_bank
 
-from ..world import SAMPLE_RATE
+from ..world import SAMPLE_RATE, SOURCES
 from .corpus import TRAIN, audio_pool
 from .loop import Loop
 
@@ -33,34 +33,34 @@ CONFIG = {
     "num_lstm_layers": 1,
     "normalize": False,
     "chunk_length_s": None,
+    "use_causal_conv": False,
 }
 BATCH, CROP = 12, 24 * 640
 POOL = 4000
 LR = 1e-3
 QUANTIZE_FROM = 800
 """Steps without quantization, so that the codebooks start from an encoder that means something."""
-_HORIZON = 3000
-"""Where the learning rate would end; the codec stops before, and its decoder goes on alone."""
 _WINDOWS = (128, 512, 2048)
 _FINE_WINDOWS = (128, 256, 512, 1024, 2048)
-_FLOOR = 1e-3
-"""Magnitude (-60 dB) under which a bin counts as silent."""
+_FLOOR = 6e-4
+"""Magnitude (-64 dB) under which a bin counts as silent."""
 _MEL_BANDS, _MEL_STEPS = 40, 4
 
 
-def train(folder: Path, steps: int = 2350, seed: int = 0) -> EncodecModel:
+def train(folder: Path, steps: int = 2400, seed: int = 0) -> EncodecModel:
     """Train, or go on training, and return the codec."""
     torch.manual_seed(seed)
     model = EncodecModel(EncodecConfig(**CONFIG)).train()
-    quantizer, probe = TrainedQuantizer(model), MelProbe(model.config.hidden_size)
-    both = torch.nn.ModuleList([model, probe])
-    optimizer = torch.optim.AdamW(both.parameters(), lr=LR, betas=(0.8, 0.99))
-    loop = Loop(folder, both, optimizer, steps=steps, lr=LR, horizon=max(steps, _HORIZON))
+    width = model.config.hidden_size
+    quantizer, mel, sources = TrainedQuantizer(model), MelProbe(width), SourceProbe(width)
+    everything = torch.nn.ModuleList([model, mel, sources])
+    optimizer = torch.optim.AdamW(everything.parameters(), lr=LR, betas=(0.8, 0.99))
+    loop = Loop(folder, everything, optimizer, steps=steps, lr=LR)
     if loop.start < steps:
-        pool = torch.from_numpy(audio_pool(TRAIN, POOL)[0])
+        audio, active = (torch.from_numpy(array) for array in audio_pool(TRAIN, POOL))
         if loop.start == 0:
-            equalize(model, _crops(pool))
-        loop.run(lambda i: _step(i, model, quantizer, probe, optimizer, pool))
+            equalize(model, _crops(audio, active)[0])
+        loop.run(lambda i: _step(i, model, quantizer, mel, sources, optimizer, *_crops(audio, active)))
     return model.eval()
 
 
@@ -92,12 +92,24 @@ def _refine_step(
     audio = torch.stack([pool[row, start * hop : start * hop + CROP] for row, start in places])
     with torch.no_grad():
         latent = model.quantizer.decode(chosen.long().transpose(0, 1))
-    loss = spectral_loss(model.decoder(latent), audio[:, None], _FINE_WINDOWS)
+    made = model.decoder(latent)
+    spectral, again = spectral_loss(made, audio[:, None], _FINE_WINDOWS), _heard_again(model, made, latent)
     optimizer.zero_grad()
-    loss.backward()
+    (spectral + again).backward()
     torch.nn.utils.clip_grad_norm_(model.decoder.parameters(), 1.0)
     optimizer.step()
-    return {"spectral": loss.item()}
+    return {"spectral": spectral.item(), "again": again.item()}
+
+
+def _heard_again(model: EncodecModel, made: Tensor, latent: Tensor) -> Tensor:
+    """How far the encoder, listening to what the decoder made, is from the latents it was made from.
+
+    The encoder has learned what tells the sources apart, so this asks the decoder to make them audible. The frames
+    next to the edges are left out: they were encoded with their neighbours.
+    """
+    inner = slice(2, -2)
+    wanted = latent[..., inner]
+    return F.mse_loss(model.encoder(made)[..., inner], wanted) / wanted.var()
 
 
 @torch.no_grad()
@@ -126,34 +138,43 @@ def _step(
     i: int,
     model: EncodecModel,
     quantizer: TrainedQuantizer,
-    probe: MelProbe,
+    mel: MelProbe,
+    sources: SourceProbe,
     optimizer: torch.optim.Optimizer,
-    pool: Tensor,
+    audio: Tensor,
+    active: Tensor,
 ) -> dict[str, float]:
-    audio = _crops(pool)
     latent = model.encoder(audio)
     if i == QUANTIZE_FROM:
         quantizer.start(latent.detach())
-    quantized, commitment = quantizer(latent) if i >= QUANTIZE_FROM else (latent, latent.new_zeros(()))
-    spectral, mel = spectral_loss(model.decoder(quantized), audio), probe(quantized, audio)
-    loss = spectral + mel + 0.25 * commitment + 1e-3 * latent.square().mean()
+    if i >= QUANTIZE_FROM:
+        first, quantized, commitment = quantizer(latent)
+    else:
+        first, quantized, commitment = latent, latent, latent.new_zeros(())
+    terms = {
+        "spectral": spectral_loss(model.decoder(quantized), audio),
+        "mel": mel(quantized, audio),
+        "sources": sources(first, quantized, active),
+        "commitment": commitment,
+    }
+    loss = terms["spectral"] + terms["mel"] + terms["sources"] + 0.25 * commitment + 1e-3 * latent.square().mean()
     optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
-    return {
-        "spectral": spectral.item(),
-        "mel": mel.item(),
-        "commitment": commitment.item(),
-        "width": latent.detach().std().item(),
-    }
+    return {name: term.item() for name, term in terms.items()} | {"width": latent.detach().std().item()}
 
 
-def _crops(pool: Tensor) -> Tensor:
-    rows = torch.randint(len(pool), (BATCH,))
-    starts = torch.randint(pool.shape[1] - CROP, (BATCH,))
-    crops = torch.stack([pool[r, s : s + CROP] for r, s in zip(rows, starts, strict=True)])
-    return crops[:, None] * (0.6 + 0.6 * torch.rand(BATCH, 1, 1))
+def _crops(audio: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
+    """Random stretches of the pool: audio [batch, 1, samples] at other levels, activity [batch, frames, sources]."""
+    hop = audio.shape[1] // active.shape[1]
+    length = CROP // hop
+    rows = torch.randint(len(audio), (BATCH,)).tolist()
+    starts = torch.randint(active.shape[1] - length + 1, (BATCH,)).tolist()
+    places = list(zip(rows, starts, strict=True))
+    crops = torch.stack([audio[row, start * hop : start * hop + CROP] for row, start in places])
+    levels = 0.6 + 0.8 * torch.rand(BATCH, 1, 1)
+    return crops[:, None] * levels, torch.stack([active[row, start : start + length] for row, start in places])
 
 
 def spectral_loss(made: Tensor, wanted: Tensor, windows: Sequence[int] = _WINDOWS) -> Tensor:
@@ -198,6 +219,25 @@ class MelProbe(torch.nn.Module):
         return F.mse_loss(self.map(latent.transpose(1, 2)), wanted) / wanted.var()
 
 
+class SourceProbe(torch.nn.Module):
+    """Reads off the latents which sources sound, by linear maps; its error teaches the codes to tell them apart.
+
+    The first codebook has to tell by itself, as Mimi's has to tell what is said (Défossez et al., 2024, 3.3.1): what a
+    language model gets wrong in the others is then how something sounds, not what.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.first, self.all = (torch.nn.Linear(width, len(SOURCES)) for _ in range(2))
+
+    def forward(self, first: Tensor, quantized: Tensor, active: Tensor) -> Tensor:
+        """Cross-entropy of ``active`` [batch, frames, sources], from the first codebook's latents and from all's."""
+        both = ((self.first, first), (self.all, quantized))
+        wanted = active.to(first.dtype)
+        errors = [F.binary_cross_entropy_with_logits(read(latent.transpose(1, 2)), wanted) for read, latent in both]
+        return 2 * torch.stack(errors).sum()
+
+
 def _magnitude(audio: Tensor, window: int, hop: int | None = None) -> Tensor:
     hann = torch.hann_window(window)
     spectrum = torch.stft(audio, window, hop or window // 4, window=hann, return_complex=True)
@@ -212,18 +252,23 @@ class TrainedQuantizer:
     def __init__(self, model: EncodecModel):
         self.codebooks = [layer.codebook for layer in model.quantizer.layers]
 
-    def __call__(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantize [batch, width, frames], the gradient passed straight through; and the commitment loss."""
+    def __call__(self, latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Quantize [batch, width, frames] by the first codebook and by all, and the commitment loss.
+
+        The gradient passes straight through.
+        """
         flat = latent.transpose(1, 2).reshape(-1, latent.shape[1])
         residual, total = flat.detach(), torch.zeros_like(flat)
+        totals: list[Tensor] = []
         for codebook in self.codebooks:
             indices = codebook.quantize(residual)
             chosen = codebook.embed[indices]
             self._move(codebook, residual, indices)
             residual, total = residual - chosen, total + chosen
+            totals.append(total)
         commitment = F.mse_loss(flat, total) / flat.detach().var()
-        quantized = total.view(latent.shape[0], -1, latent.shape[1]).transpose(1, 2)
-        return latent + (quantized - latent).detach(), commitment
+        first, quantized = (totals[k].view_as(latent.transpose(1, 2)).transpose(1, 2) for k in (0, -1))
+        return latent + (first - latent).detach(), latent + (quantized - latent).detach(), commitment
 
     def start(self, latent: Tensor) -> None:
         """Start each codebook from k-means on what the ones before leave of [batch, width, frames]."""

@@ -15,8 +15,6 @@ from .loop import Loop
 POOL = 5000
 BATCH = 32
 LR = 2e-3
-_HORIZON = 1200
-"""Where the learning rate would end; the judge has learned all there is before."""
 
 
 def train(folder: Path, steps: int = 700, seed: int = 1) -> JudgeNetwork:
@@ -24,7 +22,7 @@ def train(folder: Path, steps: int = 700, seed: int = 1) -> JudgeNetwork:
     torch.manual_seed(seed)
     network = JudgeNetwork().train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=LR, weight_decay=1e-3)
-    loop = Loop(folder, network, optimizer, steps=steps, lr=LR, horizon=max(steps, _HORIZON))
+    loop = Loop(folder, network, optimizer, steps=steps, lr=LR)
     if loop.start < steps:
         audio, active = (torch.from_numpy(array) for array in audio_pool(TRAIN, POOL))
         loop.run(lambda _: _step(network, optimizer, audio, active.float()))

@@ -27,7 +27,7 @@ from .corpus import BABBLE, FRAMES, TRAIN, VALIDATION, captions
 from .loop import Loop
 from .tokenizer import build as build_tokenizer
 
-POOL, HELD_OUT = 12_000, 256
+POOL, HELD_OUT = 15_000, 256
 BATCH = 20
 LR = 1.2e-3
 NO_TEXT = 0.1
@@ -102,7 +102,7 @@ def look_around(encoder: T5EncoderModel) -> None:
     bias[1:half, 3], bias[half:, 3] = -2.5, 2.5
 
 
-def train(folder: Path, codec: EncodecModel, steps: int = 12_000, seed: int = 2) -> MusicgenForConditionalGeneration:
+def train(folder: Path, codec: EncodecModel, steps: int = 8_000, seed: int = 2) -> MusicgenForConditionalGeneration:
     """Train, or go on training, and return the model."""
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()

@@ -25,9 +25,7 @@ class Loop:
         *,
         steps: int,
         lr: float,
-        horizon: int | None = None,
     ):
-        self.horizon = horizon or steps
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.model, self.optimizer, self.steps, self.lr = folder, model, optimizer, steps, lr
         self.state = folder / "state.pt"
@@ -38,7 +36,7 @@ class Loop:
         began, sums, since = time.monotonic(), {}, 0
         for i in range(self.start, self.steps):
             for group in self.optimizer.param_groups:
-                group["lr"] = self.lr * schedule(i, self.horizon)
+                group["lr"] = self.lr * schedule(i, self.steps)
             for name, value in step(i).items():
                 sums[name] = sums.get(name, 0.0) + value
             since += 1
