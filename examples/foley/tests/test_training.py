@@ -84,8 +84,9 @@ def test_quantizer_passes_the_gradient_and_learns_the_clusters(untrained_codec):
     latent = (centres[torch.randint(4, (600,))] + 0.01 * torch.randn(600, 64)).T[None].requires_grad_()
     quantizer = codec.TrainedQuantizer(untrained_codec)
     quantizer.start(latent.detach())
-    quantized, commitment = quantizer(latent)
+    first, quantized, commitment = quantizer(latent)
     assert torch.allclose(quantized, latent, atol=0.2) and commitment < 1e-2
+    assert (quantized - latent).square().sum() <= (first - latent).square().sum()
     quantized.sum().backward()
     assert torch.equal(latent.grad, torch.ones_like(latent))
 
