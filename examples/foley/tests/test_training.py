@@ -5,9 +5,10 @@ import copy
 import numpy as np
 import pytest
 import torch
-from xattnmask_foley.training import codec, judge, language, loop
+from xattnmask_foley.training import codec, judge, language, loop, text
 from xattnmask_foley.training.corpus import TEST, TRAIN, VALIDATION, captions
 from xattnmask_foley.training.tokenizer import build as build_tokenizer
+from xattnmask_foley.world import SOURCES, parse
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +19,8 @@ def small(monkeypatch):
     monkeypatch.setattr(codec, "QUANTIZE_FROM", 1)
     monkeypatch.setattr(judge, "POOL", 4)
     monkeypatch.setattr(judge, "BATCH", 2)
+    monkeypatch.setattr(text, "STEPS", 1)
+    monkeypatch.setattr(text, "BATCH", 2)
     monkeypatch.setattr(language, "POOL", 3)
     monkeypatch.setattr(language, "BATCH", 2)
 
@@ -97,6 +100,25 @@ def test_spectral_loss_is_nothing_for_the_same_sound_and_has_a_gradient_from_sil
     silence = torch.full_like(sound, 1e-6).requires_grad_()
     codec.spectral_loss(silence, sound).backward()
     assert silence.grad.abs().max() > 1e-3
+
+
+def test_the_text_encoder_is_asked_for_side_and_noun_of_what_causes_alone():
+    tokenizer, said = build_tokenizer(), [parse("We hear a loud dog twice xy after the rain"), parse("the rain")]
+    batch = tokenizer([caption.text for caption in said], padding=True, return_tensors="pt")
+    pieces = tokenizer.convert_ids_to_tokens(batch.input_ids[0].tolist())
+    sides, nouns = (asked[0].tolist() for asked in text.targets(said, batch, tokenizer))
+    dog, rain = list(SOURCES).index("dog"), list(SOURCES).index("rain")
+    wanted = {"▁loud": (1, dog), "▁dog": (1, dog), "▁twice": (1, dog), "▁rain": (2, rain)}
+    found = {p: (side, noun) for p, side, noun in zip(pieces, sides, nouns, strict=True) if side}
+    assert found == wanted
+    assert {noun for side, noun in zip(sides, nouns, strict=True) if not side} == {len(SOURCES)}
+    assert (text.targets(said, batch, tokenizer)[0][1] >= 0).sum() == 3  # the, rain and the end; the rest is padding
+
+
+def test_language_training_keeps_the_text_encoder(untrained_codec, tmp_path):
+    before = language.train(tmp_path, untrained_codec, 1).text_encoder.state_dict()
+    after = language.train(tmp_path, untrained_codec, 2).text_encoder.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_tokenizer_keeps_the_worlds_words_whole_and_spells_others():

@@ -1,4 +1,4 @@
-"""Stage 3, the language model: a T5 encoder and a MusicGen decoder, trained together on codes of rendered clips."""
+"""Stage 3, the language model: a MusicGen decoder on a T5 encoder that is kept, trained on codes of rendered clips."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from transformers import (
     EncodecModel,
     MusicgenConfig,
     MusicgenForConditionalGeneration,
-    T5EncoderModel,
     T5Tokenizer,
 )
 
 from ..world import Caption, render, rephrase
 from . import codec as codec_stage
+from . import text
 from .corpus import BABBLE, FRAMES, TRAIN, VALIDATION, captions
 from .loop import Loop
 from .tokenizer import build as build_tokenizer
@@ -43,7 +43,7 @@ def build(codec: EncodecModel, tokenizer: T5Tokenizer) -> MusicgenForConditional
     Built from one configuration: put together from parts, its decoder would silently not be causal.
     """
     size = codec.config.codebook_size
-    text = {
+    encoder = {
         "model_type": "t5",
         "vocab_size": len(tokenizer),
         "d_model": 128,
@@ -74,9 +74,8 @@ def build(codec: EncodecModel, tokenizer: T5Tokenizer) -> MusicgenForConditional
         "audio_channels": 1,
         "tie_word_embeddings": False,
     }
-    config = MusicgenConfig(text_encoder=text, audio_encoder=codec.config.to_dict(), decoder=decoder)
+    config = MusicgenConfig(text_encoder=encoder, audio_encoder=codec.config.to_dict(), decoder=decoder)
     model = MusicgenForConditionalGeneration(config)
-    look_around(model.text_encoder)
     model.audio_encoder.load_state_dict(codec.state_dict())
     model.audio_encoder.requires_grad_(False)
     generation = model.generation_config
@@ -87,26 +86,12 @@ def build(codec: EncodecModel, tokenizer: T5Tokenizer) -> MusicgenForConditional
     return model
 
 
-@torch.no_grad()
-def look_around(encoder: T5EncoderModel) -> None:
-    """Start the heads of a T5 encoder off looking at the word before, the word after, all before, and all after.
-
-    With T5's own start, position biases near zero, it stays a bag of words for thousands of steps: two words of the
-    same text get the same states, and who comes ``after`` whom cannot be learned.
-    """
-    bias = encoder.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight  # [buckets, heads]
-    half = bias.shape[0] // 2  # buckets 1.. are distances to the left, half + 1.. to the right
-    bias.zero_()
-    bias[1, 0] = bias[half + 1, 1] = 4.0
-    bias[1:half, 2], bias[half:, 2] = 2.5, -2.5
-    bias[1:half, 3], bias[half:, 3] = -2.5, 2.5
-
-
-def train(folder: Path, codec: EncodecModel, steps: int = 8_000, seed: int = 2) -> MusicgenForConditionalGeneration:
+def train(folder: Path, codec: EncodecModel, steps: int = 10_000, seed: int = 2) -> MusicgenForConditionalGeneration:
     """Train, or go on training, and return the model."""
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()
     model = build(codec, tokenizer).train()
+    text.train(folder / "text", model.text_encoder, tokenizer, text.STEPS)
     model.decoder.set_attn_implementation("eager")  # on a CPU, twice as fast to train as the fused kernel
     assert_causal(model)
     weights = [p for p in model.parameters() if p.requires_grad]
@@ -169,8 +154,8 @@ def _step(
 
 
 def _spoken(caption: Caption, rng: np.random.Generator) -> str:
-    text = rephrase(caption, rng, babble=BABBLE).text
-    return text[0].upper() + text[1:] if rng.random() < 0.2 else text
+    words = rephrase(caption, rng, babble=BABBLE).text
+    return words[0].upper() + words[1:] if rng.random() < 0.2 else words
 
 
 def code_losses(
@@ -183,13 +168,13 @@ def code_losses(
 ) -> Tensor:
     """Cross-entropy by codebook, [codebooks], of codes [batch, codebooks, frames] under the delay pattern."""
     inputs, targets = delayed(codes, pad=model.config.decoder.pad_token_id)
-    text = tokenizer(texts, padding=True, return_tensors="pt")
-    keep = (torch.rand(len(texts), 1) >= no_text).to(text.attention_mask.dtype)
-    encoded_text = model.text_encoder(input_ids=text.input_ids, attention_mask=text.attention_mask)
+    said = tokenizer(texts, padding=True, return_tensors="pt")
+    keep = (torch.rand(len(texts), 1) >= no_text).to(said.attention_mask.dtype)
+    encoded_text = model.text_encoder(input_ids=said.input_ids, attention_mask=said.attention_mask)
     with torch.autocast("cpu", torch.bfloat16):
         logits = model(
             encoder_outputs=encoded_text,
-            attention_mask=text.attention_mask * keep,
+            attention_mask=said.attention_mask * keep,
             decoder_input_ids=inputs.flatten(0, 1),
             use_cache=False,
         ).logits
