@@ -32,6 +32,9 @@ BATCH = 20
 LR = 1.2e-3
 NO_TEXT = 0.1
 """How often a caption is left out, so that the model learns to play without guidance too."""
+FORGET = 2.0
+"""Each clip forgets a share u ** FORGET of the codes it has heard, u drawn from [0, 1). With all of them at hand, what
+sounds now is told by what sounded before, and the text is heard at onsets only."""
 _CHUNK = 100
 _worker_codec: EncodecModel
 """The codec of a worker process that encodes clips."""
@@ -144,7 +147,7 @@ def _step(
 ) -> dict[str, float]:
     rows = rng.integers(len(codes), size=BATCH)
     texts = [_spoken(said[row], rng) for row in rows]
-    losses = code_losses(model, tokenizer, texts, codes[torch.from_numpy(rows)].long(), no_text=NO_TEXT)
+    losses = code_losses(model, tokenizer, texts, codes[torch.from_numpy(rows)].long(), no_text=NO_TEXT, forget=FORGET)
     loss = losses.mean()
     optimizer.zero_grad()
     loss.backward()
@@ -165,9 +168,14 @@ def code_losses(
     codes: Tensor,
     *,
     no_text: float = 0.0,
+    forget: float | None = None,
 ) -> Tensor:
     """Cross-entropy by codebook, [codebooks], of codes [batch, codebooks, frames] under the delay pattern."""
     inputs, targets = delayed(codes, pad=model.config.decoder.pad_token_id)
+    if forget is not None:
+        share = torch.rand(len(inputs), 1) ** forget
+        forgotten = torch.rand(len(inputs), inputs.shape[-1]) < share
+        inputs = inputs.masked_fill(forgotten[:, None], model.config.decoder.pad_token_id)
     said = tokenizer(texts, padding=True, return_tensors="pt")
     keep = (torch.rand(len(texts), 1) >= no_text).to(said.attention_mask.dtype)
     encoded_text = model.text_encoder(input_ids=said.input_ids, attention_mask=said.attention_mask)
