@@ -32,6 +32,9 @@ BATCH = 20
 LR = 1.2e-3
 NO_TEXT = 0.1
 """How often a caption is left out, so that the model learns to play without guidance too."""
+UNHEARD = 4.0
+"""Of each caption a share u ** UNHEARD of the tokens is not attended to, u drawn from [0, 1): so that the model knows
+what to do without a word, and does not take ``and`` for granted."""
 FORGET = 2.0
 """Each clip forgets a share u ** FORGET of the codes it has heard, u drawn from [0, 1). With all of them at hand, what
 sounds now is told by what sounded before, and the text is heard at onsets only."""
@@ -147,7 +150,9 @@ def _step(
 ) -> dict[str, float]:
     rows = rng.integers(len(codes), size=BATCH)
     texts = [_spoken(said[row], rng) for row in rows]
-    losses = code_losses(model, tokenizer, texts, codes[torch.from_numpy(rows)].long(), no_text=NO_TEXT, forget=FORGET)
+    losses = code_losses(
+        model, tokenizer, texts, codes[torch.from_numpy(rows)].long(), no_text=NO_TEXT, unheard=UNHEARD, forget=FORGET
+    )
     loss = losses.mean()
     optimizer.zero_grad()
     loss.backward()
@@ -168,21 +173,23 @@ def code_losses(
     codes: Tensor,
     *,
     no_text: float = 0.0,
+    unheard: float | None = None,
     forget: float | None = None,
 ) -> Tensor:
     """Cross-entropy by codebook, [codebooks], of codes [batch, codebooks, frames] under the delay pattern."""
     inputs, targets = delayed(codes, pad=model.config.decoder.pad_token_id)
     if forget is not None:
-        share = torch.rand(len(inputs), 1) ** forget
-        forgotten = torch.rand(len(inputs), inputs.shape[-1]) < share
+        forgotten = _chosen(len(inputs), inputs.shape[-1], forget)
         inputs = inputs.masked_fill(forgotten[:, None], model.config.decoder.pad_token_id)
     said = tokenizer(texts, padding=True, return_tensors="pt")
-    keep = (torch.rand(len(texts), 1) >= no_text).to(said.attention_mask.dtype)
+    attended = said.attention_mask * (torch.rand(len(texts), 1) >= no_text)
+    if unheard is not None:
+        attended = attended * ~_chosen(len(texts), attended.shape[1], unheard)
     encoded_text = model.text_encoder(input_ids=said.input_ids, attention_mask=said.attention_mask)
     with torch.autocast("cpu", torch.bfloat16):
         logits = model(
             encoder_outputs=encoded_text,
-            attention_mask=said.attention_mask * keep,
+            attention_mask=attended,
             decoder_input_ids=inputs.flatten(0, 1),
             use_cache=False,
         ).logits
@@ -193,6 +200,11 @@ def code_losses(
             for k in range(targets.shape[1])
         ]
     )
+
+
+def _chosen(rows: int, columns: int, power: float) -> Tensor:
+    """Random bool [rows, columns]; of each row a share u ** ``power``, u drawn from [0, 1)."""
+    return torch.rand(rows, columns) < torch.rand(rows, 1) ** power
 
 
 def delayed(codes: Tensor, pad: int) -> tuple[Tensor, Tensor]:
