@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import platform
 from dataclasses import replace
+from functools import partial
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 
 from .adapter import Adapter
+from .by_step import check_cells, regenerate_steps, step_fields
+from .diffusion import DiffusionAdapter
 from .errors import NumericalError, SettingError
 from .events import RunStart
 from .generation import Generation
@@ -63,13 +66,15 @@ def regenerate(model: Adapter, generation: Generation, explanation: Explanation)
         SettingError: the generation is another model's, or the explanation is not of the whole of it.
     """
     _check_model(model, generation)
-    _check_whole(generation, explanation)
-    mask = position_mask(explanation.importance, generation)
-    made = {}
-    for name, row in {"factual": mask, "counterfactual": 1 - mask}.items():
-        with patch(model, row[None], **_mask_settings(model, explanation)):
-            made[name] = model.regenerate(generation).audio
-    return made
+    if isinstance(model, DiffusionAdapter):
+        check_cells(generation, explanation)
+        mask = _unit_range(explanation.step_time_importance)
+        run = partial(_regenerated_by_step, model, generation, explanation)
+    else:
+        _check_whole(generation, explanation)
+        mask = position_mask(explanation.importance, generation)
+        run = partial(_regenerated, model, generation, explanation)
+    return {"factual": run(mask), "counterfactual": run(1 - mask)}
 
 
 def frame_importance(attribution: Attribution, generation: Generation) -> np.ndarray:
@@ -108,16 +113,15 @@ def _by_frame(values: np.ndarray, generation: Generation) -> np.ndarray:
 
 
 def _explanation(model: Adapter, generation: Generation, method: str, seed: int, found: Attribution) -> Explanation:
-    importance = frame_importance(found, generation)
-    if not np.isfinite(importance).all():
+    if not np.isfinite(found.importance).all():
         raise NumericalError(f"method {method!r} gave NaN or infinity")
-    attention = Replayer(model, generation, context="joint").attention().cpu().numpy()
+    if isinstance(model, DiffusionAdapter):
+        measured = step_fields(model, generation, found)
+    else:
+        measured = _frame_fields(model, generation, found)
     explanation = Explanation(
         prompt=generation.prompt,
         tokens=generation.tokens,
-        times=generation.times,
-        importance=importance,
-        attention=_by_frame(attention, generation),
         method=method,
         settings={**found.settings, "seed": seed},
         model=generation.model,
@@ -129,8 +133,30 @@ def _explanation(model: Adapter, generation: Generation, method: str, seed: int,
         converged=found.converged,
         sample_rate=generation.sample_rate,
         audio={"audio": generation.audio},
+        **measured,
     )
     return replace(explanation, diagnostics=diagnose(explanation))
+
+
+def _frame_fields(model: Adapter, generation: Generation, found: Attribution) -> dict[str, Any]:
+    """The fields that hold importance, for an attribution by position of an autoregressive model."""
+    attention = Replayer(model, generation, context="joint").attention().cpu().numpy()
+    return {
+        "times": generation.times,
+        "importance": frame_importance(found, generation),
+        "attention": _by_frame(attention, generation),
+    }
+
+
+def _regenerated(model: Adapter, generation: Generation, explanation: Explanation, mask: np.ndarray) -> np.ndarray:
+    with patch(model, mask[None], **_mask_settings(model, explanation)):
+        return model.regenerate(generation).audio
+
+
+def _regenerated_by_step(
+    model: DiffusionAdapter, generation: Generation, explanation: Explanation, mask: np.ndarray
+) -> np.ndarray:
+    return regenerate_steps(model, generation, explanation, mask, **_mask_settings(model, explanation))
 
 
 def _check_model(model: Adapter, generation: Generation) -> None:
@@ -151,7 +177,7 @@ def _mask_settings(model: Adapter, explanation: Explanation) -> dict[str, Any]:
     """Arguments of ``patch`` that mask as the method of ``explanation`` did."""
     used = explanation.settings if "rule" in explanation.settings else {}
     roles = mask_roles(model, len(explanation.tokens), used.get("depth", "cross"))
-    return {"roles": roles, **{name: used[name] for name in ("rule", "layers", "heads") if name in used}}
+    return {"roles": roles, **{name: used[name] for name in ("rule", "layers", "heads", "streams") if name in used}}
 
 
 def _versions(model: Adapter) -> dict[str, str]:

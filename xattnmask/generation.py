@@ -26,7 +26,9 @@ class Generation:
         checkpoint: the named checkpoint, folder or hub id it came from.
         times: float64 [frames + 1], edges of the audio frames in seconds.
         positions: int [frames, k], the sequence positions whose hidden states emit each frame
-            (k codebooks under a delay pattern; 1 otherwise).
+            (k codebooks under a delay pattern; 1 otherwise). For a diffusion model, the latents' columns.
+        noise_levels: for a diffusion model, float64 [steps]: the share of noise in what the denoiser was given at each
+            call, sigma / sqrt(alpha^2 + sigma^2), from 1 (all noise) to 0; None for an autoregressive model.
         replay: tensors by name, private to the adapter that made it (codes, latents, noise).
     """
 
@@ -40,6 +42,7 @@ class Generation:
     checkpoint: str
     times: np.ndarray
     positions: np.ndarray
+    noise_levels: np.ndarray | None = None
     replay: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property

@@ -1,4 +1,4 @@
-"""What a good mask is: the paper's losses on final hidden states, and its regularisers."""
+"""What a good mask is: the paper's losses on the model's states, one in squared errors, and the regularisers."""
 
 from __future__ import annotations
 
@@ -9,30 +9,28 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+Similarity = Literal["cosine", "error"]
+SIMILARITIES = ("cosine", "error")
 Objective = Literal["both", "factual", "counterfactual"]
 OBJECTIVES = ("both", "factual", "counterfactual")
 
 
 @dataclass(frozen=True)
 class Terms:
-    """The parts of a loss; ``factual`` and ``counterfactual`` [positions], the others scalars."""
+    """The parts of a loss that tell how good a mask is, each [positions]."""
 
     factual: Tensor | None
     counterfactual: Tensor | None
-    penalty: Tensor
-    size: Tensor
 
     @property
     def total(self) -> Tensor:
-        """What is minimised: summed over positions, as the authors do."""
-        parts = [part.sum() for part in (self.factual, self.counterfactual) if part is not None]
-        return torch.stack([*parts, self.penalty]).sum()
+        """Their sum over positions, as the authors take it."""
+        return torch.stack([part.sum() for part in (self.factual, self.counterfactual) if part is not None]).sum()
 
-    def values(self) -> dict[str, float]:
-        """The terms as numbers, means over positions: ``total``, ``factual``, ``counterfactual``, ``size``."""
+    def sums(self) -> dict[str, float]:
+        """Each part summed over positions, as numbers."""
         named = {"factual": self.factual, "counterfactual": self.counterfactual}
-        values = {name: part.mean().item() for name, part in named.items() if part is not None}
-        return {"total": self.total.item(), **values, "size": self.size.item()}
+        return {name: part.sum().item() for name, part in named.items() if part is not None}
 
 
 def batch_masks(mask: Tensor, objective: Objective) -> Tensor:
@@ -41,23 +39,47 @@ def batch_masks(mask: Tensor, objective: Objective) -> Tensor:
     return torch.stack(wanted[objective])
 
 
-def terms(hidden: Tensor, target: Tensor, probabilities: Tensor, objective: Objective, *, alpha: float,
-          beta: float) -> Terms:
-    """The paper's loss (arXiv 2502.00459, as the authors' code computes it).
+def terms(hidden: Tensor, target: Tensor, objective: Objective, blank: Tensor | None = None) -> Terms:
+    """How well masks keep the states and how well they take them away.
 
     Args:
-        hidden: final hidden states [1 or 2, positions, width] under the masks of :func:`batch_masks`.
+        hidden: states [1 or 2, positions, width] under the masks of :func:`batch_masks`.
         target: those of the unmasked model [positions, width].
-        probabilities: the mask before sampling [positions, tokens].
         objective: which of the two parts count.
-        alpha: weight of the sum of the probabilities (L1).
-        beta: weight of the root of the sum of their squares (L2).
+        blank: those of the model that reads no token [positions, width], for the second form.
 
     Returns:
-        factual 1 - cos(h, h_F), counterfactual cos(h, h_CF), each by position, and the penalty.
+        By position, in the paper's form (arXiv 2502.00459, as the authors' code computes it)
+
+            factual 1 - cos(h, h_F)         counterfactual cos(h, h_CF)
+
+        or, with ``blank`` h_0, in squared errors relative to what all tokens together change
+
+            factual |h - h_F|^2 / |h - h_0|^2         counterfactual 1 - min(1, |h - h_CF|^2 / |h - h_0|^2)
     """
-    similar = cosine_similarity(hidden.float(), target.float(), dim=-1)
-    factual = None if objective == "counterfactual" else 1 - similar[0]
-    counterfactual = None if objective == "factual" else similar[-1]
-    penalty = alpha * probabilities.sum() + beta * torch.linalg.vector_norm(probabilities)
-    return Terms(factual, counterfactual, penalty, probabilities.mean())
+    far = distances(hidden, target, blank)
+    factual = None if objective == "counterfactual" else far[0]
+    counterfactual = None if objective == "factual" else 1 - far[-1]
+    if blank is not None and counterfactual is not None:
+        counterfactual = counterfactual.clamp_min(0)
+    return Terms(factual, counterfactual)
+
+
+def penalty(probabilities: Tensor, *, alpha: float, beta: float) -> Tensor:
+    """alpha times the sum of the mask before sampling (L1), and beta times the root of the sum of its squares (L2)."""
+    return alpha * probabilities.sum() + beta * torch.linalg.vector_norm(probabilities)
+
+
+def distances(hidden: Tensor, target: Tensor, blank: Tensor | None = None) -> Tensor:
+    """How far each state is from the target, [batch, positions], as in :func:`terms`: 1 - cos, or relative error."""
+    if blank is not None:
+        return _relative_errors(hidden, target, blank)
+    return 1 - cosine_similarity(hidden.float(), target.float(), dim=-1)
+
+
+def _relative_errors(hidden: Tensor, target: Tensor, blank: Tensor) -> Tensor:
+    """[batch, positions]; a position that no token moves has only its rounding to divide by, and counts for little."""
+    hidden, target = hidden.float(), target.float()
+    moved = (target - blank.float()).square().sum(-1)
+    least = 1e-3 * moved.mean() + torch.finfo(torch.float32).tiny
+    return (hidden - target).square().sum(-1) / moved.clamp_min(least)

@@ -15,6 +15,13 @@ Offset = Callable[[Mapping[str, Any]], int]
 """From the keyword arguments of the module's forward (positional ones bound to their names) to the
 position of its first query in the whole sequence; what a key-value cache makes necessary."""
 
+Places = Callable[[int], Sequence[float]]
+"""From the number of queries of a call to the place of each in the audio: 0 where it begins, 1 where it ends, NaN for
+a query that stands for no time (a global token)."""
+
+Tokens = Callable[[], Sequence[int]]
+"""Which token of the prompt each key column stands for, asked at every call."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -29,6 +36,10 @@ class Site:
         queries: which queries are masked; all by default (a prefix model masks the audio part only).
         calls: attention calls one forward of the module makes.
         offset: position of the first query under a key-value cache; None where there is no cache.
+        places: where in the audio each query stands; None where queries are the positions of a sequence. With it, the
+            T rows of a mask [B, T, L] divide the audio evenly; a query without a time takes the largest of them.
+        tokens: which prompt token each of ``keys`` stands for; None where they are the prompt's tokens one by one
+            (a second text encoder may cut the prompt in other places).
     """
 
     path: str
@@ -39,6 +50,8 @@ class Site:
     queries: slice = field(default_factory=lambda: slice(None))
     calls: int = 1
     offset: Offset | None = field(default=None, compare=False)
+    places: Places | None = field(default=None, compare=False)
+    tokens: Tokens | None = field(default=None, compare=False)
 
     def __hash__(self) -> int:  # slices have no hash before Python 3.12
         return hash((self.path, self.role, self.stream))

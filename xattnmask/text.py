@@ -33,6 +33,36 @@ class Word:
     tokens: tuple[int, ...]
 
 
+def tokens_from_offsets(
+    prompt: str, ids: Sequence[int], texts: Sequence[str], offsets: Sequence[tuple[int, int]], added: Sequence[int]
+) -> tuple[Token, ...]:
+    """Tokens from what a fast tokenizer of the tokenizers library reports.
+
+    Args:
+        ids, texts: of each token.
+        offsets: character spans. White space is trimmed off; a span of nothing but that (a lone ▁) opens the word
+            after it and gets its first character.
+        added: whether the tokenizer added it (its special tokens mask). An unknown piece of the prompt may carry that
+            flag too, but it has a span, and is not special.
+    """
+    tokens = []
+    for id_, text, (start, end), flag in zip(ids, texts, offsets, added, strict=True):
+        special = bool(flag) and start == end
+        start, end = (0, 0) if special else _without_space(prompt, start, end)
+        tokens.append(Token(int(id_), text, start, end, special))
+    return tuple(tokens)
+
+
+def _without_space(prompt: str, start: int, end: int) -> tuple[int, int]:
+    while start < end and prompt[start].isspace():
+        start += 1
+    while end > start and prompt[end - 1].isspace():
+        end -= 1
+    if start == end < len(prompt) and not prompt[end].isspace():
+        end += 1
+    return start, end
+
+
 def word_spans(prompt: str) -> list[tuple[int, int]]:
     """Character spans of the words of ``prompt``: chunks between white space, outer punctuation removed.
 

@@ -183,9 +183,9 @@ def test_what_is_said_overrides_the_preset(toy_model, sound):
 def test_a_model_that_breaks_under_a_mask_names_the_step(toy_model, sound, monkeypatch):
     masked, calls = Replayer.masked, []
 
-    def broken(self, masks):
+    def broken(self, masks, **part):
         calls.append(masks)
-        return masked(self, masks) * (float("nan") if len(calls) == 3 else 1)
+        return masked(self, masks, **part) * (float("nan") if len(calls) == 3 else 1)
 
     monkeypatch.setattr(Replayer, "masked", broken)
     with pytest.raises(NumericalError, match="loss is not finite at step 2"):
@@ -196,8 +196,8 @@ def test_a_model_that_breaks_under_a_mask_names_the_step(toy_model, sound, monke
 def test_a_gradient_that_is_not_finite_names_the_step(toy_model, sound, steps):
     masked = Replayer.masked
 
-    def broken(self, masks):
-        hidden = masked(self, masks)
+    def broken(self, masks, **part):
+        hidden = masked(self, masks, **part)
         hidden.register_hook(lambda gradient: gradient * float("inf"))
         return hidden
 

@@ -23,7 +23,7 @@ class Empty:
 @pytest.mark.parametrize(("kind", "given", "message"), [
     (LearnedSettings, {"step": 3}, "method 'some' has no setting 'step'; did you mean steps?"),
     (LearnedSettings, {"temprature": 3}, "did you mean temperature or temperature_end?"),
-    (AttentionSettings, {"preset": "paper"}, "method 'some' has no setting 'preset'; it has: layers"),
+    (AttentionSettings, {"zone": 1}, "method 'some' has no setting 'zone'; it has: denoising_steps, "),
     (Empty, {"x": 1}, "method 'some' has no setting 'x'; it has: none"),
 ])
 def test_an_unknown_setting_names_the_nearest(kind, given, message):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..adapter import Adapter
@@ -10,13 +10,13 @@ from ..events import StepEvent
 from ..generation import Generation
 from ..patching import Layers
 from ..plugins.hookspecs import hookimpl
-from ..replaying import Replayer
+from ..replaying import View, build_replayer, in_force
 from .base import Attribution, Method, OnStep
 from .settings import settings_of
 
 
 @dataclass(frozen=True)
-class AttentionSettings:
+class AttentionSettings(View):
     """``layers``: which sites are averaged, as in :func:`xattnmask.patch`."""
 
     layers: Layers = "all"
@@ -34,9 +34,10 @@ class MeanAttention(Method):
     def attribute(self, model: Adapter, generation: Generation, *, seed: int, on_step: OnStep,
                   **settings: Any) -> Attribution:
         chosen = settings_of(AttentionSettings, self.name, settings)
-        attention = Replayer(model, generation, context="joint", layers=chosen.layers).attention()
+        replayer = build_replayer(model, generation, chosen, context="joint", layers=chosen.layers)
+        attention = replayer.attention()
         on_step(StepEvent(0, 1, {}))
-        return Attribution(attention.cpu().numpy(), asdict(chosen))
+        return Attribution(attention.cpu().numpy(), in_force(chosen, replayer), grid=replayer.grid)
 
 
 @hookimpl

@@ -12,6 +12,7 @@ import numpy as np
 from ..adapter import Adapter
 from ..events import StepEvent
 from ..generation import Generation
+from ..replaying.grid import Grid
 
 OnStep = Callable[[StepEvent], None]
 
@@ -26,12 +27,14 @@ class Attribution:
         losses: curves by name (``total``, ``factual``, ``counterfactual``, ``size``), one value a step;
             empty for methods that optimise nothing.
         converged: whether the optimisation settled; None where that means nothing.
+        grid: for a diffusion model, which denoising step and stretch of audio each position is.
     """
 
     importance: np.ndarray
     settings: Mapping[str, Any] = field(default_factory=dict)
     losses: Mapping[str, Sequence[float]] = field(default_factory=dict)
     converged: bool | None = None
+    grid: Grid | None = None
 
 
 class Method(ABC):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,27 +18,30 @@ from ..generation import Generation
 from ..masks import MaskParameters, Sampling, Temperature, build_parameters, probabilities, sample
 from ..masks.parameters import KINDS, Kind
 from ..masks.sampling import SAMPLINGS
-from ..objective import OBJECTIVES, Objective, Terms, batch_masks, terms
+from ..objective import OBJECTIVES, SIMILARITIES, Objective, Similarity, Terms, batch_masks, penalty, terms
 from ..patching import RULES, Layers, Rule
 from ..plugins.hookspecs import hookimpl
-from ..replaying import CONTEXTS, DEPTHS, Context, Depth, Replayer, check_choice, frozen_weights
+from ..replaying import CONTEXTS, DEPTHS, Context, Depth, View, build_replayer, check_choice, frozen_weights, in_force
 from .base import Attribution, Method, OnStep
 from .settings import check_range, check_whole, settings_of
 
 
 @dataclass(frozen=True)
-class LearnedSettings:
+class LearnedSettings(View):
     """Settings of the learned mask; the defaults are what the foley benchmark shows is best.
 
     Attributes:
         steps: optimisation steps, one forward and one backward each.
         lr: learning rate of Adam; where none is given, 1 for logits and 0.01 for the weights of a network.
         weight_decay: decay of Adam, as the authors use it.
-        context: history each position sees, ``none``, ``frozen``, ``joint`` or ``isolated`` (see Replayer).
+        context: history each position sees, ``none``, ``frozen``, ``joint`` or ``isolated`` (see Replayer); by default
+            ``frozen`` where the model can, else ``joint``.
         target: what the masked states are compared with: those of the model with its ``history``, as the authors do,
             or those of the ``same`` context without a mask.
         depth: ``cross``, or ``encoder`` to mask the text encoder as well.
         objective: ``both``, ``factual`` or ``counterfactual``.
+        similarity: how states are compared, ``cosine`` (the paper; the default for autoregressive models) or ``error``
+            for squared errors relative to what all tokens together change (the default for diffusion models).
         alpha, beta: weights of the mask's L1 and L2 norms.
         parameters: ``logits``, ``mlp`` or ``mlp-history``.
         start: first value of every logit (``logits`` only).
@@ -54,10 +58,11 @@ class LearnedSettings:
     steps: int = 10
     lr: float = 1.0
     weight_decay: float = 0.0
-    context: Context = "frozen"
+    context: Context | None = None
     target: Literal["history", "same"] = "history"
     depth: Depth = "cross"
     objective: Objective = "both"
+    similarity: Similarity | None = None
     alpha: float = 1e-3
     beta: float = 0.1
     parameters: Kind = "logits"
@@ -81,7 +86,8 @@ class LearnedSettings:
         for name in ("weight_decay", "alpha", "beta", "tolerance"):
             check_range(name, getattr(self, name), 0)
         for name, choices in _CHOICES.items():
-            check_choice(name, getattr(self, name), choices)
+            if getattr(self, name) is not None:
+                check_choice(name, getattr(self, name), choices)
         self.schedule  # noqa: B018 (its own check)
 
     @property
@@ -95,6 +101,7 @@ _CHOICES: Mapping[str, Sequence[str]] = {
     "target": ("history", "same"),
     "depth": DEPTHS,
     "objective": OBJECTIVES,
+    "similarity": SIMILARITIES,
     "parameters": KINDS,
     "sampling": SAMPLINGS,
     "rule": RULES,
@@ -134,7 +141,8 @@ class LearnedMask(Method):
                 if _settled(losses["total"], chosen, run.positions):
                     break
             importance = run.importance(step)
-        return Attribution(importance, asdict(chosen), losses, _levelled_off(losses["total"], run.positions))
+        converged = _levelled_off(losses["total"], run.positions)
+        return Attribution(importance, in_force(run.settings, run.replayer), losses, converged, run.replayer.grid)
 
 
 @dataclass
@@ -149,9 +157,13 @@ class _Optimisation:
 
     def __post_init__(self) -> None:
         s = self.settings
-        self.replayer = Replayer(self.model, self.generation, context=s.context, depth=s.depth, rule=s.rule,
-                                 layers=s.layers, heads=s.heads)
+        self.replayer = build_replayer(self.model, self.generation, s, context=s.context, depth=s.depth, rule=s.rule,
+                                       layers=s.layers, heads=s.heads)
+        self.settings = s = replace(
+            s, context=self.replayer.context, similarity=s.similarity or self.replayer.similarity
+        )
         self.target = self.replayer.clean(history=s.target == "history" or s.context != "none")
+        self.blank = self.replayer.blank() if s.similarity == "error" else None
         self.positions = len(self.target)
         self.parameters = build_parameters(s.parameters, self.model, self.generation, self.positions, seed=self.seed,
                                            start=s.start)
@@ -159,30 +171,49 @@ class _Optimisation:
         self.generator = torch.Generator().manual_seed(self.seed)
 
     def step(self, index: int) -> dict[str, float]:
-        """One step of the optimiser; returns the terms of the loss as numbers."""
+        """One step of the optimiser; returns the loss and its parts as numbers.
+
+        ``total`` is the sum that is minimised, ``factual``, ``counterfactual`` and ``size`` are means.
+        """
         self.optimizer.zero_grad()
-        with torch.enable_grad():
-            result = self._terms(index)
-            _check_finite(result.total, "loss", index)
-            torch.autograd.backward(result.total)
+        sums: dict[str, float] = {}
+        for part in self.replayer.parts:
+            last = part is self.replayer.parts[-1]
+            with torch.enable_grad():
+                logits = self._logits(index)
+                found = self._terms(index, logits[part], part)
+                loss = found.total
+                if last:
+                    likely = probabilities(logits, self.settings.sampling, self._temperature(index))
+                    price = penalty(likely, alpha=self.settings.alpha, beta=self.settings.beta)
+                    loss = loss + price
+                _check_finite(loss, "loss", index)
+                torch.autograd.backward(loss)
+            for name, value in found.sums().items():
+                sums[name] = sums.get(name, 0.0) + value
         self.optimizer.step()
-        return result.values()
+        means = {name: value / self.positions for name, value in sums.items()}
+        return {"total": sum(sums.values()) + price.item(), **means, "size": likely.mean().item()}
 
     @torch.no_grad()
     def importance(self, index: int) -> np.ndarray:
         """The mask after step ``index``, without noise, float32 [positions, tokens]."""
-        logits = self.parameters()
-        _check_finite(logits, "mask", index)
-        found: np.ndarray = probabilities(logits, self.settings.sampling, self._temperature(index)).cpu().numpy()
+        likely = probabilities(self._logits(index), self.settings.sampling, self._temperature(index))
+        found: np.ndarray = likely.cpu().numpy()
         return found
 
-    def _terms(self, index: int) -> Terms:
-        s, logits = self.settings, self.parameters()
+    def _logits(self, index: int) -> Tensor:
+        logits: Tensor = self.parameters()
         _check_finite(logits, "mask", index)
+        return logits
+
+    def _terms(self, index: int, logits: Tensor, part: slice) -> Terms:
+        """The losses of the positions of ``part``, whose logits are given."""
+        s = self.settings
         masks = batch_masks(sample(logits, s.sampling, self._temperature(index), self.generator), s.objective)
-        hidden = self.replayer.masked(masks) if s.batched else torch.cat([self.replayer.masked(m[None]) for m in masks])
-        likely = probabilities(logits, s.sampling, self._temperature(index))
-        return terms(hidden, self.target, likely, s.objective, alpha=s.alpha, beta=s.beta)
+        run = partial(self.replayer.masked, part=part)
+        hidden = run(masks) if s.batched else torch.cat([run(mask[None]) for mask in masks])
+        return terms(hidden, self.target[part], s.objective, None if self.blank is None else self.blank[part])
 
     def _temperature(self, index: int) -> float:
         return self.settings.schedule.at(index, self.settings.steps)

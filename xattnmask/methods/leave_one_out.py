@@ -1,35 +1,38 @@
-"""Leave-one-out: how far each position's hidden state turns when a token is masked away."""
+"""Leave-one-out: how far each position's state turns, or moves, when a token is masked away."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch.nn.functional import cosine_similarity
 
 from ..adapter import Adapter
 from ..events import StepEvent
 from ..generation import Generation
+from ..objective import SIMILARITIES, Similarity, distances
 from ..patching import RULES, Layers, Rule
 from ..plugins.hookspecs import hookimpl
-from ..replaying import CONTEXTS, DEPTHS, Context, Depth, Replayer, check_choice
+from ..replaying import CONTEXTS, DEPTHS, Context, Depth, View, build_replayer, check_choice, in_force
 from .base import Attribution, Method, OnStep
 from .settings import check_whole, settings_of
 
 
 @dataclass(frozen=True)
-class LeaveOneOutSettings:
+class LeaveOneOutSettings(View):
     """Settings of leave-one-out.
 
     Attributes:
-        context, depth, rule, layers: as in the learned mask.
+        context, depth, rule, layers: as in the learned mask; ``joint`` by default.
+        similarity: how far a state turns (``cosine``), or moves, as a share of what all tokens together move it
+            (``error``); by default as in the learned mask.
         by: what is left out at a time, every ``token`` or every ``word`` with all its tokens.
         batch: how many tokens or words one forward leaves out, each in a row of its own.
     """
 
     context: Context = "joint"
+    similarity: Similarity | None = None
     depth: Depth = "cross"
     rule: Rule = "scale"
     layers: Layers = "all"
@@ -38,6 +41,8 @@ class LeaveOneOutSettings:
 
     def __post_init__(self) -> None:
         check_choice("context", self.context, CONTEXTS)
+        if self.similarity is not None:
+            check_choice("similarity", self.similarity, SIMILARITIES)
         check_choice("depth", self.depth, DEPTHS)
         check_choice("rule", self.rule, RULES)
         check_choice("by", self.by, ("token", "word"))
@@ -45,7 +50,7 @@ class LeaveOneOutSettings:
 
 
 class LeaveOneOut(Method):
-    """1 - cos between the hidden states with and without a token, by position, both in the same context."""
+    """1 - cos between the states with and without a token, by position, both in the same context; or their error."""
 
     name: ClassVar[str] = "leave-one-out"
 
@@ -57,17 +62,19 @@ class LeaveOneOut(Method):
     def attribute(self, model: Adapter, generation: Generation, *, seed: int, on_step: OnStep,
                   **settings: Any) -> Attribution:
         s = settings_of(LeaveOneOutSettings, self.name, settings)
-        replayer = Replayer(model, generation, context=s.context, depth=s.depth, rule=s.rule, layers=s.layers)
+        replayer = build_replayer(model, generation, s, context=s.context, depth=s.depth, rule=s.rule, layers=s.layers)
+        s = replace(s, similarity=s.similarity or replayer.similarity)
         target, groups = replayer.clean(history=s.context != "none"), _groups(generation, s.by)
+        blank = replayer.blank() if s.similarity == "error" else None
         importance = torch.zeros(len(target), len(generation.tokens))
         for start in range(0, len(groups), s.batch):
             part = groups[start : start + s.batch]
             masks = _without(part, len(generation.tokens), target.device)
-            distance = 1 - cosine_similarity(replayer.masked(masks).float(), target.float(), dim=-1)
+            distance = distances(replayer.masked(masks), target, blank)
             for group, row in zip(part, distance.clamp(min=0).cpu(), strict=True):  # rounding gives -1e-7
                 importance[:, list(group)] = torch.maximum(importance[:, list(group)], row[:, None])
             on_step(StepEvent(start // s.batch, -(-len(groups) // s.batch), {}))
-        return Attribution(importance.numpy(), asdict(s))
+        return Attribution(importance.numpy(), in_force(s, replayer), grid=replayer.grid)
 
 
 def _groups(generation: Generation, by: str) -> list[tuple[int, ...]]:

@@ -30,7 +30,8 @@ class MaskIntervention:
         mask: [B, L], shared by all queries, or [B, T, L], one row per query position. B is 1 (for all conditional
             rows) or their number. Row t belongs to the absolute position ``site.queries.start + t`` (so a
             key-value cache needs ``site.offset``); positions beyond T, audio made longer than what was
-            explained, take the last row. Kept as it is, in float32 at least, so gradients reach it.
+            explained, take the last row. At a site with ``places`` the T rows divide the audio evenly. Kept as it is,
+            in float32 at least, so gradients reach it.
         rule: ``scale`` multiplies the probabilities after the softmax, without renormalising
             (AudioGenX, arXiv 2502.00459, section 3); ``bias`` adds log M before it, so that a token at 0 is removed
             and the rest renormalise; a query left without any key gives 0. Both are exact at M = 1.
@@ -58,7 +59,7 @@ class MaskIntervention:
         if isinstance(call, SoftmaxCall):
             return self._bias_scores(call) if self.rule == "bias" else self._scale_probabilities(call)
         assert isinstance(call, SdpaCall)
-        one_row = self.mask.ndim == 2 or call.shape[2] == 1
+        one_row = self.mask.ndim == 2 or self.mask.shape[1] == 1 or call.shape[2] == 1
         if self.rule == "scale" and one_row and (first, last) == (0, call.shape[2]):
             return self._scale_values(call)
         return self._explicit(call)
@@ -117,8 +118,8 @@ class MaskIntervention:
         mask = self.mask.to(call.device)
         if mask.shape[0] > 1:
             mask = mask[call.first : call.first + call.num_rows]
-        mask = mask[:, self._mask_rows(call)] if mask.ndim == 3 else mask[:, None]
-        factor = _spread(mask, call.columns(), keys, call.site)[:, None]
+        mask = self._by_query(call, mask) if mask.ndim == 3 else mask[:, None]
+        factor = _spread(_by_key(mask, call.site), call.columns(), keys, call.site)[:, None]
         first, last = call.query_span()
         if (first, last) != (0, queries):
             inside = torch.arange(queries, device=call.device)
@@ -130,8 +131,20 @@ class MaskIntervention:
             factor = torch.where(chosen[:, None, None], factor, factor.new_ones(()))
         return factor
 
+    def _by_query(self, call: AttentionCall, mask: Tensor) -> Tensor:
+        """[n, T, L] to [n, Q, L], or to [n, 1, L] where T is 1."""
+        queries, rows = call.shape[2], mask.shape[1]
+        if rows == 1:
+            return mask
+        if call.site.places is None:
+            return mask[:, self._mask_rows(call)]
+        places = torch.as_tensor(call.site.places(queries), dtype=torch.float64, device=call.device)
+        timeless = places.isnan()
+        found = mask[:, (places.nan_to_num() * rows).long().clamp(0, rows - 1)]
+        return torch.where(timeless[:, None], mask.amax(1, keepdim=True), found) if timeless.any() else found
+
     def _mask_rows(self, call: AttentionCall) -> Tensor | slice:
-        """Which mask row belongs to each query of the call."""
+        """Which mask row belongs to each query of the call, by its position."""
         queries, rows = call.shape[2], self.mask.shape[1]
         start = call.offset - (call.site.queries.start or 0)
         if start >= 0 and start + queries <= rows:
@@ -240,6 +253,18 @@ class CaptureProbabilities:
             with torch._C.DisableTorchFunction():  # or an outer patch would count this softmax as attention
                 return part.softmax(part.logits())
         return result.detach()[call.rows]
+
+
+def _by_key(mask: Tensor, site: Site) -> Tensor:
+    """[..., L] to one column for each of the site's keys, where they are not the prompt's tokens one by one."""
+    if site.tokens is None:
+        return mask
+    index = torch.as_tensor(site.tokens(), device=mask.device)
+    if len(index) and int(index.max()) >= mask.shape[-1]:
+        raise SettingError(
+            f"the mask has {mask.shape[-1]} tokens and the keys of site {site.path} stand for {int(index.max()) + 1}"
+        )
+    return mask[..., index]
 
 
 def _spread(mask: Tensor, columns: slice | list[int], keys: int, site: Site) -> Tensor:

@@ -8,7 +8,34 @@ from typing import Literal, TypeAlias
 from ..errors import SettingError
 from ..sites import Role, Site
 
+_READERS: tuple[Role, ...] = ("cross", "prefix")
+
 Layers: TypeAlias = Literal["first", "middle", "last", "all"] | Sequence[int]
+
+
+def reading_sites(
+    sites: Sequence[Site], layers: Layers = "all", *, streams: Sequence[str] | None = None
+) -> list[Site]:
+    """Where words reach the audio: the ``cross`` or ``prefix`` sites of each stream.
+
+    Of a stream whose tokens the audio never reads one by one (its text encoder hands on one vector), the text encoder.
+
+    Raises:
+        SettingError: as :func:`select_sites`.
+    """
+    read = {site.stream for site in sites if site.role in _READERS}
+    entries = [s for s in sites if s.role != "text-encoder" or s.stream not in read]
+    return masked_sites(entries, layers, roles=(*_READERS, "text-encoder"), streams=streams)
+
+
+def masked_sites(
+    sites: Sequence[Site], layers: Layers, *, roles: Sequence[Role], streams: Sequence[str] | None
+) -> list[Site]:
+    """As :func:`select_sites`, with text encoders in all layers: a word leaks through any layer left out."""
+    found = select_sites(sites, roles=roles, streams=streams)
+    readers = [s for s in found if s.role != "text-encoder"]
+    chosen = select_sites(readers, layers, roles=roles) if readers else []
+    return chosen + [s for s in found if s.role == "text-encoder"]
 
 
 def select_sites(

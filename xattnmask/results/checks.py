@@ -77,6 +77,24 @@ def matrix(name: str, value: Any, rows: int, columns: int, each: str) -> npt.NDA
     return array
 
 
+def cube(name: str, value: Any, steps: int, frames: int, columns: int) -> npt.NDArray[np.float32]:
+    """float32 [steps, frames, columns], finite."""
+    array = _array(name, value, np.float32, ndim=3)
+    if array.shape != (steps, frames, columns):
+        raise SettingError(f"{name} has shape {list(array.shape)}, but there are {steps} steps, {frames} frames and "
+                           f"{columns} tokens: [{steps}, {frames}, {columns}] is needed")
+    return array
+
+
+def weights(value: Any, steps: int) -> dict[str, list[float]]:
+    """By name, one finite number, 0 or above, a step."""
+    found = plain(_mapping("step_weights", value))
+    for name, numbers in found.items():
+        if not isinstance(numbers, list) or not all(_is_number(v) and v >= 0 for v in numbers) or len(numbers) != steps:
+            raise SettingError(f"step_weights[{name!r}] must be {steps} numbers, one a step, each 0 or above")
+    return {name: [float(v) for v in numbers] for name, numbers in found.items()}
+
+
 def curves(value: Any) -> dict[str, list[float | None]]:
     """Loss curves by name; a value that is not finite is stored as None."""
     found = plain(_mapping("losses", value))

@@ -16,6 +16,7 @@ from . import checks, frames
 from .aggregate import Aggregate, Subwords, attention_mass, merge_subwords, over_time
 from .bars import printable
 from .numbers import compact
+from .steps import DEFAULT_AGGREGATE, StepAggregate, over_frames, over_steps
 from .table import WordScore, WordTable
 
 _SLACK = 1e-3  # seconds an interval may reach past the ends: times are shown to a millisecond
@@ -36,8 +37,12 @@ class Explanation:
         importance: float32 [T, L], the higher the more a token matters in a frame.
         method, model, checkpoint: what explained what.
         seed: the seed of the generation.
-        steps: float64 [S], denoising steps, or None for an autoregressive model.
-        step_importance: float32 [S, L], importance by denoising step, or None.
+        steps: float64 [S], the explained denoising steps counted from 0, or None for an autoregressive model.
+        step_importance: float32 [S, L], importance by denoising step, the mean over time, or None.
+        step_time_importance: float32 [S, T, L], importance by denoising step and frame, or None; ``importance`` is its
+            aggregate over steps, see :meth:`over_steps`.
+        step_weights: by name, one number a step: how far the ``text`` moves the model there, the share of ``noise``,
+            the ``attention`` on the words.
         attention: float32 [T, L], mean attention of a frame to a token, or None; weights for
             ``words(aggregate="attention")``.
         settings: all settings of the method, its seed included. generation_settings: those of the generation.
@@ -61,6 +66,8 @@ class Explanation:
     seed: int
     steps: npt.NDArray[np.float64] | None = field(default=None, repr=False)
     step_importance: npt.NDArray[np.float32] | None = field(default=None, repr=False)
+    step_time_importance: npt.NDArray[np.float32] | None = field(default=None, repr=False)
+    step_weights: Mapping[str, Sequence[float]] = field(default_factory=dict, repr=False)
     attention: npt.NDArray[np.float32] | None = field(default=None, repr=False)
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
     generation_settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -132,7 +139,7 @@ class Explanation:
         """This explanation restricted to the frames that overlap ``start`` to ``end`` (seconds).
 
         Frames stay whole and keep their times, and the audio is cut to them. What concerns the whole run
-        (steps, settings, losses, diagnostics, metrics) stays as it is.
+        (settings, losses, diagnostics, metrics) stays as it is.
 
         Raises:
             SettingError: the interval is empty or reaches outside the audio.
@@ -147,13 +154,33 @@ class Explanation:
             raise SettingError(f"interval {start} to {end} s holds no frame")
         begin, stop = int(inside.argmax()), len(inside) - int(inside[::-1].argmax())
         samples = slice(*(round(float(t - first) * self.sample_rate) for t in self.times[[begin, stop]]))
+        times, by_step = self.times[begin:stop + 1], self.step_time_importance
+        cells = None if by_step is None else by_step[:, begin:stop]
         return replace(
             self,
-            times=self.times[begin:stop + 1],
+            times=times,
             importance=self.importance[begin:stop],
+            step_time_importance=cells,
+            step_importance=self.step_importance if cells is None else over_frames(cells, np.diff(times)),
             attention=None if self.attention is None else self.attention[begin:stop],
             audio={name: sound[..., samples] for name, sound in self.audio.items()},
         )
+
+    def over_steps(self, aggregate: StepAggregate = DEFAULT_AGGREGATE,
+                   window: tuple[float, float] = (0.0, 1.0)) -> Explanation:
+        """This explanation with ``importance`` aggregated over denoising steps in another way.
+
+        Args:
+            aggregate: "mean", "max", or the mean weighted by how far the "text" moves the model at each step (what an
+                explanation comes with), by the share of "noise" or by the "attention" on the words.
+            window: the part of the steps that counts, as shares of their number: (0, 0.5) for the early half.
+
+        Raises:
+            SettingError: there are no denoising steps, or a choice is unknown or out of range.
+        """
+        if self.step_time_importance is None:
+            raise SettingError("this explanation has no importance by denoising step")
+        return replace(self, importance=over_steps(self.step_time_importance, self.step_weights, aggregate, window))
 
     def to_dataframe(self) -> Any:
         """A long pandas DataFrame: time, end, word, index, importance. Raises MissingLibraryError."""
@@ -208,8 +235,8 @@ def _checked(e: Explanation) -> list[tuple[str, Any]]:
     times = checks.edges("times", e.times)
     frames_, columns = len(times) - 1, len(tokens)
     steps = None if e.steps is None else checks.vector("steps", e.steps)
-    if steps is None and e.step_importance is not None:
-        raise SettingError("step_importance needs steps")
+    if steps is None and (e.step_importance is not None or e.step_time_importance is not None):
+        raise SettingError("importance by step needs steps")
     rows = 0 if steps is None else len(steps)
     rate = checks.rate(e.sample_rate)
     return [
@@ -219,6 +246,9 @@ def _checked(e: Explanation) -> list[tuple[str, Any]]:
          else checks.matrix("attention", e.attention, frames_, columns, "frames")),
         ("step_importance", None if e.step_importance is None
          else checks.matrix("step_importance", e.step_importance, rows, columns, "steps")),
+        ("step_time_importance", None if e.step_time_importance is None
+         else checks.cube("step_time_importance", e.step_time_importance, rows, frames_, columns)),
+        ("step_weights", checks.weights(e.step_weights, rows)),
         *((name, checks.text(name, getattr(e, name))) for name in ("method", "model", "checkpoint")),
         ("seed", checks.whole("seed", e.seed)),
         *((name, checks.settings(name, getattr(e, name)))

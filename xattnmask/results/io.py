@@ -32,7 +32,7 @@ MAX_BYTES = 256 * 2**20
 _COPIED = ("method", "model", "checkpoint", "seed", "settings", "generation_settings", "versions", "losses",
            "converged", "diagnostics", "metrics", "sample_rate")
 _REQUIRED = ("prompt", "tokens", "times", "importance", "method", "model", "checkpoint", "seed")
-_OPTIONAL = ("steps", "step_importance", "attention")
+_OPTIONAL = ("steps", "step_importance", "step_time_importance", "step_weights", "attention")
 
 
 def to_dict(explanation: Explanation) -> dict[str, Any]:
@@ -51,7 +51,9 @@ def to_dict(explanation: Explanation) -> dict[str, Any]:
         "times": e.times.tolist(),
         "steps": None if e.steps is None else e.steps.tolist(),
         "importance": compact(e.importance),
-        "step_importance": None if e.step_importance is None else compact(e.step_importance),
+        **{name: None if (value := getattr(e, name)) is None else compact(value)
+           for name in ("step_importance", "step_time_importance")},
+        "step_weights": dict(e.step_weights),
         "attention": None if e.attention is None else compact(e.attention),
     }
 

@@ -1,24 +1,21 @@
-"""Masked replays of a generation: one forward, all positions at once, under a context and at a depth."""
+"""Masked replays of an autoregressive generation: one forward, all positions at once, under a context, at a depth."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Literal
+from collections.abc import Sequence
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor
 
-from .adapter import Adapter
-from .errors import NumericalError, SettingError
-from .generation import Generation
-from .patching import Layers, Rule, capture_attention, frozen_history, no_history, patch, record_history
-from .sites import Role, Site
-
-Context = Literal["none", "frozen", "joint", "isolated"]
-CONTEXTS = ("none", "frozen", "joint", "isolated")
-Depth = Literal["cross", "encoder"]
-DEPTHS = ("cross", "encoder")
+from ..adapter import Adapter
+from ..errors import SettingError
+from ..generation import Generation
+from ..objective import Similarity
+from ..patching import Layers, Rule, capture_attention, frozen_history, no_history, patch, record_history
+from ..sites import Site
+from .common import CONTEXTS, DEPTHS, Context, Depth, check_choice, finite, has_history, mask_roles
+from .grid import Grid
 
 
 class Replayer:
@@ -36,6 +33,13 @@ class Replayer:
         rule, layers, heads: as in :func:`xattnmask.patch`.
     """
 
+    parts: Sequence[slice] = (slice(None),)
+    """All positions go through one forward."""
+    similarity: Similarity = "cosine"
+    """How states are compared where nothing is said."""
+    grid: Grid | None = None
+    """An autoregressive generation has no cells."""
+
     def __init__(self, model: Adapter, generation: Generation, *, context: Context = "none", depth: Depth = "cross",
                  rule: Rule = "scale", layers: Layers = "all", heads: Sequence[int] | None = None):
         check_choice("context", context, CONTEXTS)
@@ -51,12 +55,12 @@ class Replayer:
         """Final hidden states [positions, width] without a mask; without history each position sees the text alone."""
         with ExitStack() as stack, torch.no_grad():
             if not history and self.context == "isolated":
-                return _finite(self.model.replay_isolated(self.generation)[0], "the unmasked replay")
+                return finite(self.model.replay_isolated(self.generation)[0], "the unmasked replay")
             if not history:
                 stack.enter_context(no_history(self.model, self.num_tokens))
-            return _finite(self.model.replay(self.generation)[0], "the unmasked replay")
+            return finite(self.model.replay(self.generation)[0], "the unmasked replay")
 
-    def masked(self, masks: Tensor) -> Tensor:
+    def masked(self, masks: Tensor, part: slice = slice(None)) -> Tensor:
         """Final hidden states [batch, positions, width] under masks [batch, positions, tokens] or [batch, tokens]."""
         isolated = self.context == "isolated"
         if isolated:
@@ -66,7 +70,7 @@ class Replayer:
                                       roles=self.roles))
             self._enter_context(stack)
             if isolated:
-                return self.model.replay_isolated(self.generation, batch=len(masks) // self._positions)
+                return self.model.replay_isolated(self.generation, batch=len(masks) // self.positions)
             return self.model.replay(self.generation, batch=len(masks))
 
     def attention(self) -> Tensor:
@@ -81,14 +85,21 @@ class Replayer:
             self.model.replay(self.generation)
         return seen[0] / seen[1]
 
+    def blank(self) -> Tensor:
+        """Final hidden states [positions, width] when no token is read."""
+        with torch.no_grad():
+            device = next(self.model.backbone.parameters()).device
+            return self.masked(torch.zeros(1, self.num_tokens, device=device))[0]
+
     @property
-    def _positions(self) -> int:
+    def positions(self) -> int:
+        """How many positions there are."""
         return int(self.generation.positions.max()) + 1
 
     def _row_for_each_position(self, masks: Tensor) -> Tensor:
         """[batch, positions, tokens] or [batch, tokens] to [batch * positions, tokens]."""
         if masks.ndim == 2:
-            masks = masks[:, None].expand(-1, self._positions, -1)
+            masks = masks[:, None].expand(-1, self.positions, -1)
         return masks.flatten(0, 1)
 
     def _enter_context(self, stack: ExitStack) -> None:
@@ -103,41 +114,9 @@ class Replayer:
         return dict(recorded)
 
 
-@contextmanager
-def frozen_weights(model: Adapter) -> Iterator[None]:
-    """No gradient reaches the backbone's weights while open; those that wanted one want it again afterwards."""
-    trained = [weight for weight in model.backbone.parameters() if weight.requires_grad]
-    try:
-        for weight in trained:
-            weight.requires_grad_(False)
-        yield
-    finally:
-        for weight in trained:
-            weight.requires_grad_(True)
-
-
-def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    """Raise SettingError unless ``value`` is one of ``choices``."""
-    if not isinstance(value, str) or value not in choices:
-        raise SettingError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
-
-
-def mask_roles(model: Adapter, num_tokens: int, depth: Depth) -> tuple[Role, ...]:
-    """The roles of the sites that a mask acts on: where audio reads text, and for depth ``encoder`` before that."""
-    offered = {site.role for site in model.sites(num_tokens)}
-    reading: Role = "cross" if "cross" in offered else "prefix"
-    return (reading, "text-encoder") if depth == "encoder" else (reading,)
-
-
 def _check_context(model: Adapter, num_tokens: int, context: Context, depth: Depth) -> None:
     if context == "isolated":
         if depth != "cross":
             raise SettingError("context 'isolated' has depth 'cross' alone: use context='none'")
-    elif context != "joint" and all(site.role != "self" for site in model.sites(num_tokens)):
+    elif context != "joint" and not has_history(model, num_tokens):
         raise SettingError(f"model {model.key!r} cannot leave out its history: use context='joint'")
-
-
-def _finite(hidden: Tensor, what: str) -> Tensor:
-    if not torch.isfinite(hidden).all():
-        raise NumericalError(f"{what} gave NaN or infinity: the model's weights or its dtype are at fault")
-    return hidden

@@ -1,0 +1,103 @@
+"""What an adapter of a diffusion model provides besides, and what its predictions are compared as."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from .adapter import Adapter
+from .generation import Generation
+
+Prediction = Literal["noise", "x0", "v", "flow"]
+"""What a denoiser predicts: the noise; the clean latents; v = alpha * noise - sigma * x0 (Salimans and Ho, 2022,
+appendix D); or the flow noise - x0 of rectified flow."""
+Representation = Literal["noise", "x0", "v", "guidance"]
+REPRESENTATIONS = ("noise", "x0", "v", "guidance")
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """What the denoiser was given and said at some steps.
+
+    Attributes:
+        latents: noisy latents as the denoiser got them, [steps, positions, width].
+        prediction: what it predicts, [batch, steps, positions, width].
+        alpha, sigma: [steps]; ``latents`` are alpha * x0 + sigma * noise.
+        kind: what ``prediction`` is.
+    """
+
+    latents: Tensor
+    prediction: Tensor
+    alpha: Tensor
+    sigma: Tensor
+    kind: Prediction
+
+    def as_(self, wanted: Literal["noise", "x0", "v"]) -> Tensor:
+        """The prediction as noise, clean latents or v, in float32, [batch, steps, positions, width]."""
+        given, latents = self.prediction.float(), self.latents.float()
+        if wanted == self.kind:
+            return given
+        alpha, sigma = (level.float()[:, None, None].to(given.device) for level in (self.alpha, self.sigma))
+        clean = _clean(given, latents, alpha, sigma, self.kind)
+        if wanted == "x0":
+            return clean
+        noise = (latents - alpha * clean) / sigma.clamp_min(1e-6)
+        return noise if wanted == "noise" else alpha * noise - sigma * clean
+
+
+def _clean(given: Tensor, latents: Tensor, alpha: Tensor, sigma: Tensor, kind: Prediction) -> Tensor:
+    if kind == "x0":
+        return given
+    if kind == "noise":
+        return (latents - sigma * given) / alpha.clamp_min(1e-6)
+    if kind == "v":
+        return (alpha * latents - sigma * given) / (alpha**2 + sigma**2)
+    return (latents - sigma * given) / (alpha + sigma)  # the flow: noise = x0 + flow
+
+
+class DiffusionAdapter(Adapter):
+    """Drives one loaded diffusion model.
+
+    Its generation keeps the trajectory: what the denoiser was given at each step. A position is one column of the
+    latents along the audio's time, and ``replay`` runs over all steps: [batch, steps * positions, width].
+    """
+
+    step: int = 0
+    """The denoising step under way while :meth:`generate` runs, counted from 0: one for each call of the denoiser."""
+    encodes_by_step: bool = False
+    """Whether a mask of its own for each step is in force; then the text has to be encoded anew at each step."""
+
+    @abstractmethod
+    def denoise(self, generation: Generation, steps: Sequence[int], batch: int = 1, *, text: bool = True) -> Denoised:
+        """Run the denoiser once more at some steps of ``generation``, ``batch`` times in one batch, without guidance.
+
+        Row b * len(steps) + s of the batch at the sites is copy b of step s. The text is encoded here, with one row for
+        each of them too, so that a patch of a text encoder holds. With ``text=False`` the prediction is that of the
+        unconditional (or negative) branch. Runs under the caller's grad mode and patches.
+        """
+
+    def replay(self, generation: Generation, batch: int = 1) -> Tensor:
+        """The predictions of all steps, [batch, steps * positions, width]."""
+        return self.denoise(generation, range(num_steps(generation)), batch).prediction.flatten(1, 2)
+
+    @contextmanager
+    def encoding_by_step(self) -> Iterator[None]:
+        """While open, :meth:`generate` encodes the text anew at each step."""
+        before, self.encodes_by_step = self.encodes_by_step, True
+        try:
+            yield
+        finally:
+            self.encodes_by_step = before
+
+
+def num_steps(generation: Generation) -> int:
+    """How often the denoiser was called."""
+    if generation.noise_levels is None:
+        raise TypeError("not the generation of a diffusion model")
+    return len(generation.noise_levels)
+

@@ -1,0 +1,62 @@
+"""What replays of all kinds share: their choices, and which sites a mask acts on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..adapter import Adapter
+from ..errors import NumericalError, SettingError
+from ..sites import Role
+
+Context = Literal["none", "frozen", "joint", "isolated"]
+CONTEXTS = ("none", "frozen", "joint", "isolated")
+Depth = Literal["cross", "encoder"]
+DEPTHS = ("cross", "encoder")
+
+
+@contextmanager
+def frozen_weights(model: Adapter) -> Iterator[None]:
+    """No gradient reaches the backbone's weights while open; those that wanted one want it again afterwards."""
+    trained = [weight for weight in model.backbone.parameters() if weight.requires_grad]
+    try:
+        for weight in trained:
+            weight.requires_grad_(False)
+        yield
+    finally:
+        for weight in trained:
+            weight.requires_grad_(True)
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raise SettingError unless ``value`` is one of ``choices``."""
+    if not isinstance(value, str) or value not in choices:
+        raise SettingError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+
+
+def mask_roles(model: Adapter, num_tokens: int, depth: Depth) -> tuple[Role, ...] | None:
+    """The roles of the sites that a mask acts on, as :func:`xattnmask.patch` takes them.
+
+    None, where words reach the audio, for depth ``cross``; for ``encoder`` all that words pass.
+    """
+    if depth == "cross":
+        return None
+    offered = {site.role for site in model.sites(num_tokens)}
+    reading: tuple[Role, ...] = ("cross", "prefix")
+    return (*(role for role in reading if role in offered), "text-encoder")
+
+
+def has_history(model: Adapter, num_tokens: int) -> bool:
+    """Whether what a position sees of the past can be taken away or kept."""
+    return any(site.role == "self" for site in model.sites(num_tokens))
+
+
+def finite(hidden: Tensor, what: str) -> Tensor:
+    """``hidden``; raises NumericalError where it is not finite."""
+    if not torch.isfinite(hidden).all():
+        raise NumericalError(f"{what} gave NaN or infinity: the model's weights or its dtype are at fault")
+    return hidden

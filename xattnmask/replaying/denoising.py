@@ -1,0 +1,165 @@
+"""Masked replays of a diffusion generation: chosen denoising steps as rows of one batch, each under its own mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from ..diffusion import REPRESENTATIONS, Denoised, DiffusionAdapter, Representation
+from ..errors import SettingError
+from ..generation import Generation
+from ..objective import Similarity
+from ..patching import Layers, Rule, capture_attention, patch
+from ..sites import Site
+from .common import DEPTHS, Context, Depth, check_choice, finite, mask_roles
+from .grid import Grid
+
+
+class StepReplayer:
+    """Replays one generation of a diffusion model under masks, a position for each cell of a grid.
+
+    The states that masks are judged by are the denoiser's predictions, of a cell all columns of its stretch side by
+    side, [cells, width]; columns that a shorter stretch lacks are zeros, which no dot product or distance sees.
+
+    Args:
+        model: the adapter that made the generation.
+        generation: what is replayed.
+        grid: the cells.
+        representation: what the predictions are compared as: ``noise``, ``x0``, ``v``, or ``guidance`` for the way the
+            text moves them from the unconditional ones.
+        depth: ``cross`` masks where words reach the denoiser; ``encoder`` all text encoders as well.
+        rule, layers, heads, streams: as in :func:`xattnmask.patch`.
+        rows: the most rows one forward of the denoiser gets; more are split.
+    """
+
+    similarity: Similarity = "error"
+    """How states are compared where nothing is said."""
+    context: Context = "joint"
+    """A diffusion model has no other."""
+
+    def __init__(self, model: DiffusionAdapter, generation: Generation, grid: Grid, *,
+                 representation: Representation = "v", depth: Depth = "cross", rule: Rule = "scale",
+                 layers: Layers = "all", heads: Sequence[int] | None = None, streams: Sequence[str] | None = None,
+                 rows: int = 32):
+        check_choice("representation", representation, REPRESENTATIONS)
+        check_choice("depth", depth, DEPTHS)
+        self.model, self.generation, self.grid, self.rows = model, generation, grid, rows
+        self.representation = representation
+        self.num_tokens, self.positions = len(generation.tokens), grid.cells
+        self._patching = {"rule": rule, "layers": layers, "heads": heads, "streams": streams,
+                          "roles": mask_roles(model, self.num_tokens, depth)}
+        self._columns = _columns_of_bins(grid)
+
+    @property
+    def parts(self) -> Sequence[slice]:
+        """The positions that one forward with two copies takes, part by part."""
+        size = max(self.rows // 2, 1) * self.grid.bins
+        return [slice(start, min(start + size, self.positions)) for start in range(0, self.positions, size)]
+
+    def clean(self, *, history: bool = True) -> Tensor:
+        """The states [cells, width] without a mask; there is no history to leave out."""
+        size = max(self.rows, 1)
+        with torch.no_grad():
+            runs = [self._run(1, None, self.grid.steps[i : i + size]) for i in range(0, len(self.grid.steps), size)]
+            return finite(torch.cat(runs, dim=1)[0], "the unmasked replay")
+
+    def blank(self) -> Tensor:
+        """The states [cells, width] when no token is read."""
+        with torch.no_grad():
+            device = next(self.model.backbone.parameters()).device
+            return self.masked(torch.zeros(1, self.num_tokens, device=device))[0]
+
+    def masked(self, masks: Tensor, part: slice = slice(None)) -> Tensor:
+        """The states [batch, cells, width] under masks [batch, cells, tokens] or [batch, tokens].
+
+        With ``part``, for these cells alone (whole steps), of which ``masks`` then holds the rows.
+        """
+        bins = self.grid.bins
+        first, last, _ = part.indices(self.positions)
+        steps = self.grid.steps[first // bins : last // bins]
+        if masks.ndim == 2:
+            masks = masks[:, None].expand(-1, len(steps) * bins, -1)
+        by_step = masks.unflatten(1, (len(steps), bins))
+        batch = len(masks)
+        size = max(self.rows // batch, 1)
+        chunks = [slice(start, start + size) for start in range(0, len(steps), size)]
+        return torch.cat([self._run(batch, by_step[:, chunk], steps[chunk]) for chunk in chunks], dim=1)
+
+    def attention(self) -> Tensor:
+        """Attention of each cell on each token, mean over sites, heads and queries, float32 [cells, tokens].
+
+        Raises:
+            SettingError: the audio never reads the prompt's tokens one by one.
+        """
+        reading = [site for site in self.model.sites(self.num_tokens) if site.role == "cross"]
+        if not reading:
+            raise SettingError(f"model {self.model.key!r} reads the prompt as one vector: no attention on words to see")
+        sums: list[Tensor] = []
+
+        def add(site: Site, probabilities: Tensor) -> None:
+            sums.append(_by_bin(probabilities.mean(1), site, self.grid.bins))
+
+        parts = []
+        size = max(self.rows, 1)
+        for start in range(0, len(self.grid.steps), size):
+            sums.clear()
+            with torch.no_grad(), capture_attention(self.model, add, num_tokens=self.num_tokens, roles=("cross",),
+                                                    layers=self._patching["layers"]):
+                self.model.denoise(self.generation, self.grid.steps[start : start + size])
+            parts.append(torch.stack(sums).mean(0))
+        return torch.cat(parts).flatten(0, 1)
+
+    def moved(self) -> Tensor:
+        """How far the text moves the prediction at each step, float32 [steps]: root mean square over the cells."""
+        difference = (self.clean() - self.blank()).float().square().unflatten(0, (len(self.grid.steps), -1))
+        return difference.flatten(1).sum(1).sqrt()
+
+    def _run(self, batch: int, masks: Tensor | None, steps: Sequence[int]) -> Tensor:
+        """States [batch, len(steps) * bins, width]; ``masks`` [batch, len(steps), bins, tokens]."""
+        if masks is None:
+            denoised = self.model.denoise(self.generation, steps, batch)
+        else:
+            with patch(self.model, masks.flatten(0, 1), **self._patching):
+                denoised = self.model.denoise(self.generation, steps, batch)
+        return self._cells(self._states(denoised, steps))
+
+    def _states(self, denoised: Denoised, steps: Sequence[int]) -> Tensor:
+        if self.representation != "guidance":
+            return denoised.as_(self.representation)
+        with torch.no_grad():
+            unconditional = self.model.denoise(self.generation, steps, text=False)
+        return denoised.prediction.float() - unconditional.prediction.float()
+
+    def _cells(self, states: Tensor) -> Tensor:
+        """[batch, steps, columns, width] to [batch, steps * bins, columns of a bin * width]."""
+        gathered = pad(states, (0, 0, 0, 1))[:, :, self._columns.to(states.device)]
+        return gathered.flatten(3).flatten(1, 2)
+
+
+def _columns_of_bins(grid: Grid) -> Tensor:
+    """Int64 [bins, most columns of a bin]; where a bin has fewer, the index after the last column."""
+    bins = grid.bin_of_column()
+    members = [np.flatnonzero(bins == b) for b in range(grid.bins)]
+    table = torch.full((grid.bins, max(map(len, members))), grid.columns)
+    for row, found in zip(table, members, strict=True):
+        row[: len(found)] = torch.from_numpy(found)
+    return table
+
+
+def _by_bin(probabilities: Tensor, site: Site, bins: int) -> Tensor:
+    """Mean over the queries of each bin, [n, bins, tokens], of [n, queries, tokens]; a bin without any takes the mean
+    of all."""
+    rows, queries, tokens = probabilities.shape
+    everywhere = probabilities.mean(1, keepdim=True).expand(-1, bins, -1)
+    if site.places is None:
+        return everywhere
+    places = torch.as_tensor(site.places(queries), dtype=torch.float64, device=probabilities.device)
+    timed = ~places.isnan()
+    index = (places[timed] * bins).long().clamp(0, bins - 1)
+    sums = probabilities.new_zeros(rows, bins, tokens).index_add_(1, index, probabilities[:, timed])
+    counts = torch.bincount(index, minlength=bins)[:, None]
+    return torch.where(counts > 0, sums / counts.clamp_min(1), everywhere)
