@@ -24,7 +24,7 @@ def numbers():
 
 @pytest.mark.parametrize("objective", ["both", "factual", "counterfactual"])
 def test_terms(numbers, objective):
-    hidden, target, mask = numbers
+    hidden, target, _ = numbers
     rows = {"both": hidden, "factual": hidden[:1], "counterfactual": hidden[1:]}[objective]
     found = terms(*(torch.tensor(x) for x in (rows, target)), objective)
     factual, counterfactual = 1 - cosine(hidden[0], target), cosine(hidden[1], target)

@@ -177,13 +177,12 @@ class _Optimisation:
         """
         self.optimizer.zero_grad()
         sums: dict[str, float] = {}
-        for part in self.replayer.parts:
-            last = part is self.replayer.parts[-1]
+        for number, part in enumerate(self.replayer.parts):
             with torch.enable_grad():
                 logits = self._logits(index)
                 found = self._terms(index, logits[part], part)
                 loss = found.total
-                if last:
+                if number == 0:  # it is on the whole mask, so once is enough
                     likely = probabilities(logits, self.settings.sampling, self._temperature(index))
                     price = penalty(likely, alpha=self.settings.alpha, beta=self.settings.beta)
                     loss = loss + price

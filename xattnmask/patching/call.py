@@ -104,7 +104,8 @@ class AttentionCall(ABC):
 
     def columns(self) -> slice | list[int]:
         """The key columns of the prompt's tokens, checked against the keys of this call."""
-        keys, count = self.site.keys, self.shape[3]
+        keys = self.site.keys if self.site.standins is None else self.site.standins()[0]
+        count = self.shape[3]
         if keys is None:
             return slice(0, count)
         if isinstance(keys, slice):

@@ -257,9 +257,9 @@ class CaptureProbabilities:
 
 def _by_key(mask: Tensor, site: Site) -> Tensor:
     """[..., L] to one column for each of the site's keys, where they are not the prompt's tokens one by one."""
-    if site.tokens is None:
+    if site.standins is None:
         return mask
-    index = torch.as_tensor(site.tokens(), device=mask.device)
+    index = torch.as_tensor(site.standins()[1], dtype=torch.long, device=mask.device)
     if len(index) and int(index.max()) >= mask.shape[-1]:
         raise SettingError(
             f"the mask has {mask.shape[-1]} tokens and the keys of site {site.path} stand for {int(index.max()) + 1}"

@@ -1,0 +1,112 @@
+"""Explaining diffusion models: by step and time, in parts as in one, saved, regenerated."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import xattnmask as xm
+from xattnmask.errors import SettingError
+from xattnmask.replaying import Grid, StepReplayer
+
+from .conftest import KEYS, PROMPT, close
+
+STEPS = 6
+
+
+@pytest.fixture
+def made(models):
+    def make(key):
+        model = models(key)
+        return model, model.generate(PROMPT, seed=3, duration=0.6, steps=STEPS)
+
+    return make
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_it_is_explained_saved_and_made_again(made, key, tmp_path):
+    model, generation = made(key)
+    explanation = xm.explain(model, generation, steps=3, denoising_steps=3, bins=4)
+    tokens = len(generation.tokens)
+    assert explanation.step_time_importance.shape == (3, 4, tokens)
+    assert explanation.importance.shape == (4, tokens) and explanation.step_importance.shape == (3, tokens)
+    assert explanation.steps.tolist() == [1, 3, 5] and explanation.times[-1] == pytest.approx(0.6)
+    assert {"text", "noise"} <= set(explanation.step_weights)
+    assert [w.text for w in explanation.words()] == PROMPT.split()
+    sounds = xm.regenerate(model, generation, explanation)
+    assert all(sound.shape == generation.audio.shape for sound in sounds.values())
+    assert not close(sounds["factual"], sounds["counterfactual"])
+    explanation.save(tmp_path)
+    assert xm.Explanation.load(tmp_path) == explanation
+
+
+@pytest.mark.parametrize("key", ["audioldm2", "stable-audio"])
+def test_the_loss_falls(made, key):
+    model, generation = made(key)
+    total = xm.explain(model, generation, steps=15, denoising_steps=2, bins=3, tolerance=0.0).losses["total"]
+    assert total[-1] < 0.9 * total[0]
+
+
+@pytest.mark.parametrize("method", ["learned", "leave-one-out", "attention"])
+def test_rows_split_what_does_not_fit(made, method):
+    model, generation = made("audioldm2")
+    settings = {"steps": 3} if method == "learned" else {}
+    settings |= {"denoising_steps": 4, "bins": 2, "method": method}
+    whole, parts = (xm.explain(model, generation, rows=rows, **settings) for rows in (None, 2))
+    if method == "learned":  # Adam makes whole steps of the rounding of gradients near zero
+        np.testing.assert_allclose(parts.losses["total"], whole.losses["total"], rtol=1e-3)
+    else:
+        np.testing.assert_allclose(parts.step_time_importance, whole.step_time_importance, atol=1e-4)
+
+
+def test_states_of_cells_are_the_predictions_of_their_columns(made):
+    model, generation = made("audioldm2")
+    grid = Grid((1, 4), bins=4, columns=len(generation.positions))
+    with torch.no_grad():
+        whole = model.denoise(generation, grid.steps).prediction[0]
+    found = StepReplayer(model, generation, grid, representation="noise").clean().unflatten(0, (2, 4))
+    for bin_, columns in enumerate(np.array_split(np.arange(grid.columns), 4)):
+        inside = grid.bin_of_column() == bin_
+        assert abs(inside.sum() - len(columns)) <= 1
+        expected = whole[:, inside].flatten(1)
+        assert torch.equal(found[:, bin_, : expected.shape[1]], expected)
+        assert (found[:, bin_, expected.shape[1] :] == 0).all()
+
+
+@pytest.mark.parametrize("representation", ["noise", "x0", "v", "guidance"])
+@pytest.mark.parametrize("similarity", ["cosine", "error"])
+def test_representations(made, representation, similarity):
+    model, generation = made("stable-audio")
+    found = xm.explain(model, generation, steps=2, denoising_steps=2, bins=2, representation=representation,
+                       similarity=similarity)
+    assert found.settings["representation"] == representation and found.settings["similarity"] == similarity
+
+
+def test_attention_is_what_the_sites_attend(made):
+    model, generation = made("stable-audio")
+    found = xm.explain(model, generation, method="attention", denoising_steps=2, bins=1)
+    seen: list[torch.Tensor] = []
+    tokens = len(generation.tokens)
+    with torch.no_grad(), xm.capture_attention(model, lambda site, p: seen.append(p), num_tokens=tokens):
+        model.denoise(generation, [1, 4])
+    expected = torch.stack([p.mean(1)[:, 1 : 1 + len(generation.positions)].mean(1) for p in seen]).mean(0)
+    np.testing.assert_allclose(found.step_importance, expected.numpy(), atol=1e-5)
+
+
+def test_pooled_text_has_no_attention(made):
+    model, generation = made("audioldm")
+    with pytest.raises(SettingError, match="reads the prompt as one vector"):
+        xm.explain(model, generation, method="attention")
+
+
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"context": "frozen"}, "context 'frozen' is for autoregressive models"), ({"bins": 99}, "bins must be"),
+    ({"denoising_steps": 0}, "denoising_steps must be"), ({"rows": 0}, "rows must be"),
+    ({"window": (0.5, 0.5)}, "window must be"), ({"representation": "x"}, "representation must be one of"),
+    ({"streams": ["t6"]}, "t6"), ({"parameters": "mlp"}, "gives no token embeddings"),
+])  # fmt: skip
+def test_settings_out_of_range(made, settings, message):
+    model, generation = made("audioldm2")
+    with pytest.raises(SettingError, match=message):
+        xm.explain(model, generation, steps=1, **settings)

@@ -1,0 +1,87 @@
+"""Loading pipelines through ``from_pretrained``, with every failure told in one line."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from xattnmask.errors import CheckpointError, SettingError
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+DEPRECATED = "deprecated"
+
+
+def load(pipeline_class: Any, checkpoint: str, *, device: str, dtype: str) -> Any:
+    """The pipeline, in evaluation mode and without gradients.
+
+    Raises:
+        CheckpointError: missing, partial, corrupt, or of another pipeline.
+        SettingError: no such device or dtype.
+    """
+    precision = getattr(torch, dtype, None)
+    if not isinstance(precision, torch.dtype) or not precision.is_floating_point:
+        raise SettingError(f"dtype must be a floating torch dtype such as float32 or bfloat16, not {dtype!r}")
+    _check_place(checkpoint)
+    with quiet():
+        try:
+            _check_class(pipeline_class, checkpoint)
+            pipeline = pipeline_class.from_pretrained(checkpoint, torch_dtype=precision, low_cpu_mem_usage=False)
+        except CheckpointError:
+            raise
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise CheckpointError(f"{checkpoint}: cannot load it as {pipeline_class.__name__}: {reason}") from error
+    try:
+        pipeline.to(torch.device(device))
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise SettingError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def modules(pipeline: Any) -> nn.ModuleDict:
+    """The pipeline's networks as one module: what site paths start from."""
+    parts = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
+    return nn.ModuleDict(parts).eval().requires_grad_(False)
+
+
+def _check_place(checkpoint: str) -> None:
+    path = Path(checkpoint)
+    if path.is_dir():
+        if not (path / "model_index.json").is_file():
+            raise CheckpointError(f"{checkpoint}: no model_index.json in this folder")
+    elif path.exists() or not HUB_ID.fullmatch(checkpoint):
+        raise CheckpointError(f"{checkpoint}: no such checkpoint folder")
+
+
+def _check_class(pipeline_class: Any, checkpoint: str) -> None:
+    """diffusers would load the parts of one pipeline into another, as far as their names agree."""
+    held = pipeline_class.load_config(checkpoint).get("_class_name")
+    if held != pipeline_class.__name__:
+        raise CheckpointError(f"{checkpoint}: holds a {held}, not a {pipeline_class.__name__}")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without diffusers' notice that a pipeline is no longer developed: the model listing says so."""
+    logger = logging.getLogger("diffusers")
+    logger.addFilter(_not_about_age)
+    for handler in logger.handlers:
+        handler.addFilter(_not_about_age)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_not_about_age)
+        for handler in logger.handlers:
+            handler.removeFilter(_not_about_age)
+
+
+def _not_about_age(record: logging.LogRecord) -> bool:
+    return DEPRECATED not in record.getMessage()
