@@ -60,7 +60,7 @@ def test_a_position_that_no_token_moves_counts_for_little():
     blank = target.clone()
     blank[0] += 1
     found = terms(target.expand(2, -1, -1) + 1e-6, target, "both", blank)
-    assert found.factual.max() < 1e-6 and found.factual.isfinite().all()
+    assert found.factual.max() < 1e-5 and found.factual.isfinite().all()
 
 
 def test_masks_of_one_forward():

@@ -34,6 +34,7 @@ class AudioLDM(SpectrogramAdapter):
         super().__init__(pipeline, checkpoint)
         most = self._text_model.config.max_position_embeddings - 2  # RoBERTa counts positions from 2
         self.max_tokens = limit(pipeline.tokenizer, most)
+        self._worded: list[int] = []
 
     @property
     def _text_model(self) -> Any:
@@ -43,9 +44,11 @@ class AudioLDM(SpectrogramAdapter):
         return tokenize(self.pipeline.tokenizer, prompt)
 
     def sites(self, num_tokens: int) -> Sequence[Site]:
-        return clap.sites(self.backbone["text_encoder"])
+        """CLAP's; its start and end stay in: a mask that is the same for all keys would change nothing there."""
+        return clap.sites(self.backbone["text_encoder"], lambda: (self._worded, self._worded))
 
     def encode(self, prompt: str, rows: int, given: Mapping[str, Any]) -> dict[str, Tensor]:
+        self._worded = [index for index, token in enumerate(self.tokenize(prompt)) if not token.special]
         return {"class_labels": self._features(clap.ids(self.pipeline.tokenizer, prompt, rows, self.device))}
 
     def pipeline_text(self, prompt: str, negative: str | None, num_tokens: int, guided: bool) -> dict[str, Any]:

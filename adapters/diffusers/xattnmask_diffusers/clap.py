@@ -26,7 +26,7 @@ def text_features(model: Any, inputs: dict[str, Tensor]) -> Tensor:
     return features
 
 
-def sites(model: Any, standins: Standins | None = None) -> list[Site]:
-    """The encoder's self-attentions; ``standins`` where the prompt's tokens are those of another tokenizer."""
+def sites(model: Any, standins: Standins) -> list[Site]:
+    """The encoder's self-attentions; ``standins`` tell which of its keys stand for which token of the prompt."""
     layers = range(len(model.text_model.encoder.layer))
     return [Site(PATH.format(i), i, "text-encoder", "clap", standins=standins) for i in layers]
