@@ -78,7 +78,7 @@ def distances(hidden: Tensor, target: Tensor, blank: Tensor | None = None) -> Te
 
 
 def _relative_errors(hidden: Tensor, target: Tensor, blank: Tensor) -> Tensor:
-    """[batch, positions]; where no token moves a state by .3 % of its length, that is divided by: it may be rounding."""
+    """[batch, positions]; where no token moves a state by .3 % of its length, that divides: it may be rounding."""
     hidden, target = hidden.float(), target.float()
     moved = (target - blank.float()).square().sum(-1)
     least = 1e-5 * target.square().sum(-1) + torch.finfo(torch.float32).tiny
