@@ -20,6 +20,7 @@ from xattnmask.errors import CheckpointError, SettingError
 from .checks import check_config, check_model, check_tokenizer
 from .conditions import DESCRIPTION
 from .library import DictConfig, OmegaConf, builders, loaders
+from .quiet import quiet
 from .text_encoders import text_encoder
 
 TRUST = "XATTNMASK_TRUST"
@@ -43,7 +44,7 @@ def load(checkpoint: str, *, device: str, dtype: str) -> tuple[Any, Any]:
     """
     precision = _dtype(dtype)
     _check_place(checkpoint)
-    with _trusted(checkpoint), warnings.catch_warnings():
+    with _trusted(checkpoint), quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # audiocraft's weight_norm is deprecated in torch
         model = _language_model(checkpoint)
         codec = _attempt(checkpoint, CODEC, lambda: loaders.load_compression_model(checkpoint, device="cpu"))

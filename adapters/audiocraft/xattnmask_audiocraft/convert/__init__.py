@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 
 import torch
 
-from xattnmask.errors import CheckpointError, OutputError
-from xattnmask.loading import resolve
+from xattnmask.errors import OutputError
+from xattnmask.loading import load
 
+from ..quiet import quiet
 from .codec import codec_config, codec_weights
 from .language import language_config, language_weights
 
@@ -52,22 +54,13 @@ def convert(source: str, out: str | Path) -> Path:
 
 
 def _load(source: str) -> tuple[Any, Any]:
-    """The model in float32, and its tokenizer."""
-    from transformers import AutoTokenizer, MusicgenForConditionalGeneration
-
-    location = resolve(MODEL_KEY, source).location
-    try:
-        model = MusicgenForConditionalGeneration.from_pretrained(location, dtype=torch.float32)
-        return model.eval().requires_grad_(False), AutoTokenizer.from_pretrained(location)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"{source}: cannot be read as MusicGen of transformers: {reason}") from error
+    """The model in float32, and its tokenizer, by the transformers adapter: the one place here that knows it."""
+    adapter: Any = load(MODEL_KEY, source)
+    return adapter.backbone, adapter.tokenizer
 
 
 def _package(config: dict[str, Any], weights: dict[str, torch.Tensor]) -> dict[str, Any]:
     """A checkpoint file as audiocraft exports it; JSON is YAML, so the configuration may be that."""
-    import json
-
     return {"xp.cfg": json.dumps(config), "best_state": {name: value.contiguous() for name, value in weights.items()}}
 
 
@@ -78,7 +71,8 @@ def _write(target: Path, files: dict[str, Any], model: Any, tokenizer: Any) -> N
     try:
         for name, content in files.items():
             torch.save(content, staging / name)
-        model.text_encoder.save_pretrained(staging / TEXT_ENCODER)
+        with quiet():
+            model.text_encoder.save_pretrained(staging / TEXT_ENCODER)
         tokenizer.save_pretrained(staging / TEXT_ENCODER)
         staging.chmod(0o755)
         if target.exists():

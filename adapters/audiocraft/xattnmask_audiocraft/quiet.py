@@ -1,0 +1,22 @@
+"""transformers' progress bars, shown only where somebody watches."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from transformers.utils import logging
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without bars while open, unless stderr is a terminal."""
+    shown = logging.is_progress_bar_enabled() and not sys.stderr.isatty()
+    if shown:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
