@@ -47,8 +47,8 @@ def check_model(model: Any, codec: Any, checkpoint: str) -> None:
         raise CheckpointError(f"{checkpoint}: its codebook pattern has no start column: not supported")
     if model.card != codec.cardinality:
         raise CheckpointError(f"{checkpoint}: the model makes {model.card} codes, the codec knows {codec.cardinality}")
-    if model.n_q > codec.total_codebooks:
-        known = codec.total_codebooks
+    if model.n_q > codec.num_codebooks:
+        known = codec.num_codebooks
         raise CheckpointError(f"{checkpoint}: the model makes {model.n_q} codebooks, the codec knows {known}")
 
 
