@@ -9,6 +9,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import copy
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,8 +65,8 @@ def changed(config: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 KINDS: dict[str, dict[str, Any]] = {
     "audiogen": {},
-    "several": {"conditioners__genre": GENRE, "fuser__cross": ["genre", "description", "mood"],
-                "conditioners__mood": GENRE},
+    "several": {"fuser__cross": ["description", "genre", "mood"], "conditioners": {
+        "genre": GENRE, "description": CONFIG["conditioners"]["description"], "mood": GENRE}},
     "einsum": {"transformer_lm__memory_efficient": False, "transformer_lm__custom": True},
     "torch": {"transformer_lm__memory_efficient": False},
     "stereo": {"transformer_lm__n_q": 2 * BOOKS, "codebooks_pattern__delay__delays": [0, 0, 1, 1, 2, 2, 3, 3],
@@ -97,7 +98,7 @@ def louder(module: torch.nn.Module, times: float) -> None:
             weight.mul_(times)
 
 
-def save(folder: Path, config: dict[str, Any], codec: dict[str, Any] = CODEC, **extra: Any) -> Path:
+def save(folder: Path, config: dict[str, Any], codec: dict[str, Any] = CODEC) -> Path:
     """A checkpoint folder of random weights, its T5 in ``t5`` inside."""
     from xattnmask_audiocraft.library import OmegaConf, T5Conditioner, builders
 
@@ -112,13 +113,16 @@ def save(folder: Path, config: dict[str, Any], codec: dict[str, Any] = CODEC, **
         T5Conditioner.MODELS.remove(str(text))
         del T5Conditioner.MODELS_DIMS[str(text)]
     louder(model, 2.0)
-    compression = builders.get_compression_model(OmegaConf.create({**codec, "device": "cpu"}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # audiocraft's weight_norm
+        compression = builders.get_compression_model(OmegaConf.create({**codec, "device": "cpu"}))
     write(folder / "state_dict.bin", config, model.state_dict())
     write(folder / "compression_state_dict.bin", codec, compression.state_dict())
     return folder
 
 
 def write(file: Path, config: Any, state: dict[str, torch.Tensor]) -> None:
+    """One of the two files, as audiocraft exports it; JSON is YAML."""
     torch.save({"xp.cfg": config if not isinstance(config, dict) else json.dumps(config), "best_state": state}, file)
 
 
