@@ -59,7 +59,9 @@ def _language_model(checkpoint: str) -> Any:
         raise CheckpointError(f"{checkpoint}: {MODEL} was not exported by audiocraft (no xp.cfg and best_state in it)")
     config = _attempt(checkpoint, "its xp.cfg", lambda: OmegaConf.create(package["xp.cfg"]))
     check_config(config, checkpoint)
-    model = _attempt(checkpoint, "the model that its xp.cfg describes", lambda: _build(config, checkpoint))
+    text = config.conditioners[DESCRIPTION].t5.name
+    what = f"the model that its xp.cfg describes, whose text encoder is {text!r}"
+    model = _attempt(checkpoint, what, lambda: _build(config, checkpoint))
     _attempt(checkpoint, "its weights", lambda: model.load_state_dict(package["best_state"]))
     check_tokenizer(model.condition_provider.conditioners[DESCRIPTION], checkpoint)
     model.cfg = config
