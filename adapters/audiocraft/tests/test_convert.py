@@ -100,7 +100,7 @@ def test_a_longest_audio_that_is_not_said_is_musicgens(tmp_path):
     ({"codec": {"codebook_dim": 2}}, "codebook_dim=2 beside hidden_size=4"),
     ({"codec": {"chunk_length_s": 1.0, "overlap": 0.5}}, "chunk_length_s=1.0"),
     ({"codec": {"normalize": True}}, "normalize=True"),
-    ({"codec": {"sampling_rate": 404, "target_bandwidths": [0.41]}}, "25.25 frames a second"),
+    ({"codec": {"sampling_rate": 404, "target_bandwidths": [0.5]}}, "25.25 frames a second"),
     ({"decoder": {"activation_function": "silu"}}, "activation_function='silu'"),
     ({"decoder": {"scale_embedding": True}}, "scale_embedding=True"),
 ])
@@ -120,7 +120,7 @@ def test_an_output_folder_must_be_empty(tmp_path):
     (tmp_path / "out/file").touch()
     with pytest.raises(OutputError, match="not an empty folder"):
         convert("foley-musicgen", tmp_path / "out")
-    with pytest.raises(CheckpointError, match="no such|neither"):
+    with pytest.raises(CheckpointError, match="neither a folder"):
         convert(str(tmp_path / "nowhere"), tmp_path / "other")
 
 

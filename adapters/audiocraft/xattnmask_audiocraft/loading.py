@@ -35,8 +35,8 @@ T = TypeVar("T")
 def load(checkpoint: str, *, device: str, dtype: str) -> tuple[Any, Any]:
     """The language model and its codec, in evaluation mode and without gradients.
 
-    The language model gets ``dtype``. Its T5 stays in float32, as in audiocraft, and so does the codec, whose codes
-    other dtypes change.
+    The language model gets ``dtype``. Its T5 stays in float32 at least, as in audiocraft; the codec, whose codes other
+    dtypes change, in float32.
 
     Raises:
         CheckpointError: missing, partial, corrupt, not trusted, or a model that this adapter cannot drive.
@@ -50,14 +50,15 @@ def load(checkpoint: str, *, device: str, dtype: str) -> tuple[Any, Any]:
         codec = _attempt(checkpoint, CODEC, lambda: loaders.load_compression_model(checkpoint, device="cpu"))
         codec = builders.get_wrapped_compression_model(codec, model.cfg)
     check_model(model, codec, checkpoint)
-    return _to_device(model.to(precision), device), _to_device(codec, device)
+    _cast(model, precision)
+    return _to_device(model, device), _to_device(codec, device)
 
 
 def _language_model(checkpoint: str) -> Any:
     package = _attempt(checkpoint, MODEL, lambda: loaders.load_lm_model_ckpt(checkpoint))
     if not isinstance(package, dict) or not {"xp.cfg", "best_state"} <= package.keys():
         raise CheckpointError(f"{checkpoint}: {MODEL} was not exported by audiocraft (no xp.cfg and best_state in it)")
-    config = _attempt(checkpoint, "its xp.cfg", lambda: OmegaConf.create(package["xp.cfg"]))
+    config: Any = _attempt(checkpoint, "its xp.cfg", lambda: OmegaConf.create(package["xp.cfg"]))
     check_config(config, checkpoint)
     text = config.conditioners[DESCRIPTION].t5.name
     what = f"the model that its xp.cfg describes, whose text encoder is {text!r}"
@@ -130,6 +131,11 @@ def _dtype(name: str) -> torch.dtype:
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise SettingError(f"dtype must be a floating torch dtype such as float32 or bfloat16, not {name!r}")
     return dtype
+
+
+def _cast(model: Any, dtype: torch.dtype) -> None:
+    model.to(dtype)
+    model.condition_provider.conditioners[DESCRIPTION].t5.to(torch.promote_types(dtype, torch.float32))
 
 
 def _to_device(module: Any, device: str) -> Any:

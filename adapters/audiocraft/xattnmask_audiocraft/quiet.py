@@ -5,18 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from transformers.utils import logging
+from transformers import utils
+
+_logging: Any = utils.logging  # untyped
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without bars while open, unless stderr is a terminal."""
-    shown = logging.is_progress_bar_enabled() and not sys.stderr.isatty()
+    shown = _logging.is_progress_bar_enabled() and not sys.stderr.isatty()
     if shown:
-        logging.disable_progress_bar()
+        _logging.disable_progress_bar()
     try:
         yield
     finally:
         if shown:
-            logging.enable_progress_bar()
+            _logging.enable_progress_bar()
