@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 torch.set_num_threads(1)
 PIECES = ["▁a", "▁dog", "▁bark", "s", "▁then", "▁siren", "▁wail", "▁", "a", "d", "o", "g", "n", "é", "."]
 PROMPT = "a dog barks then a siren wails"
-CODES, BOOKS, WIDTH, RATE = 16, 4, 24, 25
+CODES, BOOKS, WIDTH = 16, 4, 24
+
+
+@pytest.fixture(scope="session", autouse=True)
+def audiocraft_is_installed() -> None:
+    """Or all is skipped, with what to type."""
+    pytest.importorskip("audiocraft", reason="audiocraft is not installed: python -m xattnmask_audiocraft.install")
+
 
 CONFIG: dict[str, Any] = {
     "lm_model": "transformer_lm",

@@ -6,6 +6,8 @@ Three steps, each of which may be done by hand and does nothing where it was don
 2. audiocraft itself without its pins, which refuse every recent torch;
 3. where torch has no CUDA, those of torchaudio's libraries that need it are deleted: torchaudio cannot be imported with
    them (nor can what imports it, as transformers does for audio), and does without them.
+
+Arguments are handed on to pip, for instance ``-c constraints.txt`` or ``--index-url``.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -23,10 +26,10 @@ NEEDS = Path(__file__).with_name("requirements.txt")
 _CUDA = (b"libc10_cuda", b"libtorch_cuda", b"libcudart")
 
 
-def main() -> int:
-    """Do the three steps; 0 if all went well, else pip's exit code."""
+def main(options: Sequence[str] = ()) -> int:
+    """Do the three steps, with ``options`` for pip; 0 if all went well, else pip's exit code."""
     for arguments in (["-r", str(NEEDS), f"torch=={metadata.version('torch')}"], ["--no-deps", AUDIOCRAFT]):
-        if code := _pip(arguments):
+        if code := _pip([*options, *arguments]):
             return code
     for file in cuda_libraries():
         print(f"torch has no CUDA here, and torchaudio does without {file.name}: deleting it", flush=True)
@@ -56,4 +59,4 @@ def _pip(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
