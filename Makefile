@@ -4,7 +4,7 @@
 #   make test       run all tests                            (PYTEST="-k grammar" for some of them)
 #   make audiocraft install audiocraft beside the rest, for the models audiogen and musicgen-audiocraft
 #   make lint       ruff and mypy
-#   make bench      the benchmark of docs/benchmark.md       (BENCH=quality or BENCH="speed --part foley", ...)
+#   make bench      the benchmark of docs/benchmark.md       (BENCH=quality, "speed --part foley", audiogen, ...)
 #   make train      train the foley models anew; resumes after an interruption
 #   make clean      remove the environment and what the targets wrote
 #

@@ -72,8 +72,8 @@ def changed(config: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 KINDS: dict[str, dict[str, Any]] = {
     "audiogen": {},
-    "several": {"fuser__cross": ["description", "genre", "mood"], "conditioners": {
-        "genre": GENRE, "description": CONFIG["conditioners"]["description"], "mood": GENRE}},
+    "several": {"fuser__cross": ["description", "genre", "mood"], "fuser__sum": ["tempo"], "conditioners": {
+        "genre": GENRE, "tempo": GENRE, "description": CONFIG["conditioners"]["description"], "mood": GENRE}},
     "einsum": {"transformer_lm__memory_efficient": False, "transformer_lm__custom": True},
     "torch": {"transformer_lm__memory_efficient": False},
     "stereo": {"transformer_lm__n_q": 2 * BOOKS, "codebooks_pattern__delay__delays": [0, 0, 1, 1, 2, 2, 3, 3],

@@ -13,6 +13,7 @@ import transformers
 import xattnmask as xm
 from xattnmask.errors import CheckpointError, OutputError
 
+pytest.importorskip("xattnmask_transformers")
 from .conftest import CODES, PROMPT, louder, save_text_encoder
 
 CODEC = {"target_bandwidths": [0.4], "sampling_rate": 400, "upsampling_ratios": [4, 4], "num_filters": 2,

@@ -93,6 +93,21 @@ def test_unknown_hub_id():
     fails("nobody/nothing-of-the-kind", "from the hub by this id")
 
 
+def test_a_hub_id_is_fetched_by_audiocrafts_own_loader(folders, audiogen, sound, monkeypatch):
+    from audiocraft.models import loaders
+
+    asked = []
+
+    def download(repo_id, filename, **_):
+        asked.append((repo_id, filename))
+        return str(folders["audiogen"] / filename)
+
+    monkeypatch.setattr(loaders, "hf_hub_download", download)
+    model = load("audiogen", "facebook/audiogen-medium")
+    assert asked == [("facebook/audiogen-medium", f"{name}state_dict.bin") for name in ("", "compression_")]
+    assert model.checkpoint == "facebook/audiogen-medium" and torch.equal(model.replay(sound), audiogen.replay(sound))
+
+
 @pytest.mark.parametrize("name", ["state_dict.bin", "compression_state_dict.bin"])
 def test_a_file_is_missing(copy, name):
     (copy / name).unlink()

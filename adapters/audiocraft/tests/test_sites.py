@@ -109,7 +109,7 @@ def test_a_token_taken_away_is_a_key_taken_away(model):
 
 @torch.no_grad()
 def test_the_description_is_found_among_several_conditions(models):
-    """Here the keys are [genre, description, mood], genre and mood one each."""
+    """Here the keys are [genre, description, mood], genre and mood one each; tempo is added to the audio instead."""
     model = models["several"]
     generation, seen = model.generate(PROMPT, duration=0.4), []
     tokens = len(generation.tokens)
@@ -118,9 +118,10 @@ def test_the_description_is_found_among_several_conditions(models):
     assert models["audiogen"].conditions.first_key == 0 and model.conditions.first_key == 1
     assert all(found.shape[-1] == tokens and (found.sum(-1) < 1 - 1e-4).all() for found in seen)
     conditions = model.conditions.encode(PROMPT)
-    assert [condition.shape[1] for condition, _ in conditions.values()] == [1, tokens, 1]
+    assert {name: condition.shape[1] for name, (condition, _) in conditions.items()} == {
+        "genre": 1, "tempo": 1, "description": tokens, "mood": 1}
     _, keys = model.backbone.fuser(model._embed(model._columns(generation)), conditions)
-    assert torch.equal(keys[:, 1 : 1 + tokens], conditions["description"][0])
+    assert keys.shape[1] == tokens + 2 and torch.equal(keys[:, 1 : 1 + tokens], conditions["description"][0])
 
 
 def test_gradients_reach_masks_of_both_kinds_in_one_batch(model):

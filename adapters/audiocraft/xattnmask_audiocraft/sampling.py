@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -59,15 +59,17 @@ class Sampling:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the sampling on ``device`` inside, and leave the random states of all devices as they were."""
+    """Seed the sampling on ``device`` inside, and leave the random states as they were."""
     accelerator = None if device.type == "cpu" else torch.get_device_module(device)
-    with torch.random.fork_rng([] if accelerator is None else [device.index or 0], device_type=_forked(device)):
+    which = (device,) if device.type in ("cuda", "xpu") else ()  # the others have one device, and take no name
+    processor, state = torch.get_rng_state(), accelerator.get_rng_state(*which) if accelerator else None
+    try:
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would touch every accelerator
-        if accelerator is not None:
-            with accelerator.device(device):
+        if accelerator:
+            with accelerator.device(device) if which else nullcontext():
                 accelerator.manual_seed(seed)
         yield
-
-
-def _forked(device: torch.device) -> str:
-    return "cuda" if device.type == "cpu" else device.type
+    finally:
+        torch.set_rng_state(processor)
+        if accelerator:
+            accelerator.set_rng_state(state, *which)
