@@ -127,7 +127,7 @@ def test_nothing_is_left_after_an_error(audiogen, monkeypatch):
 @pytest.mark.parametrize("settings", [
     {"duration": 0}, {"duration": -1.0}, {"duration": 30.1}, {"duration": 0.01}, {"duration": float("nan")},
     {"guidance": 0.5}, {"guidance": float("nan")}, {"temperature": 0.0}, {"temperature": float("nan")}, {"top_k": -1},
-    {"top_k": 2.5}, {"top_p": 1.5}, {"top_p": -0.1}, {"top_p": float("nan")}, {"tempo": 3},
+    {"top_k": 2.5}, {"top_k": float("nan")}, {"top_p": 1.5}, {"top_p": -0.1}, {"top_p": float("nan")}, {"tempo": 3},
 ])
 def test_settings_out_of_range(audiogen, settings):
     with pytest.raises(SettingError):

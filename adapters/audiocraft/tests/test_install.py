@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -114,3 +115,9 @@ def test_models_are_listed_with_their_library_and_without_importing_it():
            "print([m for m in ('audiocraft', 'torch', 'xattnmask_audiocraft') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_other_adapter_is_imported():
+    """Not even by the converter, which asks for it by its key."""
+    for file in install.NEEDS.parent.rglob("*.py"):
+        assert not {"xattnmask_transformers", "xattnmask_foley"} & set(re.findall(r"\w+", file.read_text())), file

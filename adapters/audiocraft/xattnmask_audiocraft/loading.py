@@ -28,7 +28,9 @@ TRUST = "XATTNMASK_TRUST"
 MODEL, CODEC = "state_dict.bin", "compression_state_dict.bin"
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _TORCH_TRUSTS = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+_CONVERT = "is it MusicGen of transformers? Load it as model 'musicgen', or python -m xattnmask_audiocraft.convert"
 _LONGEST = 240
+"""Characters that are told of a library's own reason; torch lists every missing weight."""
 T = TypeVar("T")
 
 
@@ -86,9 +88,6 @@ def _check_place(checkpoint: str) -> None:
         if not (folder / name).is_file():
             hint = f", but a config.json: {_CONVERT} {checkpoint} OUT" if (folder / "config.json").is_file() else ""
             raise CheckpointError(f"{checkpoint}: no {name} in this folder{hint}")
-
-
-_CONVERT = "is it MusicGen of transformers? Load it as model 'musicgen', or python -m xattnmask_audiocraft.convert"
 
 
 @contextmanager

@@ -40,7 +40,7 @@ class Sampling:
         sampling = cls(**settings)
         if not 0 < sampling.temperature < math.inf:
             raise SettingError(f"temperature must be above 0, not {sampling.temperature}")
-        if sampling.top_k < 0 or sampling.top_k != int(sampling.top_k):
+        if sampling.top_k < 0 or not float(sampling.top_k).is_integer():
             raise SettingError(f"top_k must be a whole number, 0 or more, not {sampling.top_k}")
         if not 0 <= sampling.top_p <= 1:
             raise SettingError(f"top_p must be from 0 (off) to 1, not {sampling.top_p}")
@@ -51,7 +51,7 @@ class Sampling:
         return {
             "use_sampling": self.use_sampling,
             "temp": self.temperature,
-            "top_k": min(self.top_k, codes),
+            "top_k": min(int(self.top_k), codes),
             "top_p": self.top_p,
             "two_step_cfg": self.two_step_cfg,
         }

@@ -13,6 +13,8 @@ from xattnmask.errors import CheckpointError
 from .conditions import DESCRIPTION
 from .library import DictConfig, T5Conditioner
 
+_NO_LIMIT, _T5_TOKENS = 10**6, 512
+
 
 @contextmanager
 def text_encoder(config: DictConfig, checkpoint: str) -> Iterator[None]:
@@ -39,9 +41,6 @@ def token_limit(conditioner: Any) -> int:
     """How many tokens the text encoder takes: what its tokenizer says, else the encoder, else T5's 512."""
     limit = conditioner.t5_tokenizer.model_max_length
     return int(limit if limit < _NO_LIMIT else getattr(conditioner.t5.config, "n_positions", None) or _T5_TOKENS)
-
-
-_NO_LIMIT, _T5_TOKENS = 10**6, 512
 
 
 def _folder(name: str, checkpoint: str) -> Path:

@@ -58,48 +58,44 @@ def language_config(model: Any, text_encoder: str) -> dict[str, Any]:
     """
     decoder = model.decoder.config
     _check(decoder)
-    codebooks, channels = decoder.num_codebooks, decoder.audio_channels
-    delays = [k // channels for k in range(codebooks)]
-    attention = model.decoder.model.decoder.layers[0].self_attn
+    channels = decoder.audio_channels
+    delays = [k // channels for k in range(decoder.num_codebooks)]
     return {
         "lm_model": "transformer_lm",
-        "transformer_lm": {
-            "n_q": codebooks, "card": decoder.vocab_size, "dim": decoder.hidden_size,
-            "num_heads": decoder.num_attention_heads, "num_layers": decoder.num_hidden_layers,
-            "hidden_scale": decoder.ffn_dim / decoder.hidden_size, "activation": decoder.activation_function,
-            "norm": "layer_norm", "norm_first": True, "causal": True, "memory_efficient": True, "custom": False,
-            "bias_ff": model.decoder.model.decoder.layers[0].fc1.bias is not None,
-            "bias_attn": attention.q_proj.bias is not None,
-            "bias_proj": model.decoder.lm_heads[0].bias is not None,
-            "positional_embedding": "sin", "dropout": 0.0, "two_step_cfg": False,
-        },
+        "transformer_lm": _transformer(model),
         "codebooks_pattern": {"modeling": "delay", "delay": {"delays": delays}},
         "classifier_free_guidance": {
             "training_dropout": 0.0, "inference_coef": float(model.generation_config.guidance_scale or 3.0),
         },
         "attribute_dropout": {},
-        "fuser": {
-            "cross_attention_pos_emb": False, "cross_attention_pos_emb_scale": 1.0,
-            "sum": [], "prepend": [], "cross": ["description"], "input_interpolate": [],
-        },
+        "fuser": {"sum": [], "prepend": [], "cross": ["description"], "input_interpolate": []},
         "conditioners": {
-            "args": {},
-            "description": {"model": "t5", "t5": {"name": text_encoder, "finetune": False, "normalize_text": False}},
+            "args": {}, "description": {"model": "t5", "t5": {"name": text_encoder, "finetune": False}},
         },
         "dataset": {"segment_duration": _longest(model, max(delays))},
         "interleave_stereo_codebooks": {"use": channels == 2, "per_timestep": False},
-        "compression_model_n_q": codebooks // channels,
+        "compression_model_n_q": decoder.num_codebooks // channels,
     }  # fmt: skip
 
 
+def _transformer(model: Any) -> dict[str, Any]:
+    decoder, layer = model.decoder.config, model.decoder.model.decoder.layers[0]
+    return {
+        "n_q": decoder.num_codebooks, "card": decoder.vocab_size, "dim": decoder.hidden_size,
+        "num_heads": decoder.num_attention_heads, "num_layers": decoder.num_hidden_layers,
+        "hidden_scale": decoder.ffn_dim / decoder.hidden_size, "activation": decoder.activation_function,
+        "norm": "layer_norm", "norm_first": True, "positional_embedding": "sin", "dropout": 0.0, "causal": True,
+        "memory_efficient": True, "custom": False, "bias_ff": layer.fc1.bias is not None,
+        "bias_attn": layer.self_attn.q_proj.bias is not None, "bias_proj": model.decoder.lm_heads[0].bias is not None,
+    }  # fmt: skip
+
+
+_POSSIBLE = {"scale_embedding": (False,), "activation_function": ("gelu", "relu"), "audio_channels": (1, 2)}
+
+
 def _check(decoder: Any) -> None:
-    wrong = [
-        f"{name}={getattr(decoder, name)!r}"
-        for name, right in {
-            "scale_embedding": (False,), "activation_function": ("gelu", "relu"), "audio_channels": (1, 2),
-        }.items()
-        if getattr(decoder, name) not in right
-    ]  # fmt: skip
+    values = {name: getattr(decoder, name) for name in _POSSIBLE}
+    wrong = [f"{name}={value!r}" for name, value in values.items() if value not in _POSSIBLE[name]]
     if int(decoder.ffn_dim / decoder.hidden_size * decoder.hidden_size) != decoder.ffn_dim:
         wrong.append(f"ffn_dim={decoder.ffn_dim}")
     if wrong:
