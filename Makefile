@@ -2,8 +2,9 @@
 #
 #   make demo       explain a prompt with the bundled model  (PROMPT="..." OUT=folder for others)
 #   make test       run all tests                            (PYTEST="-k grammar" for some of them)
+#   make audiocraft install audiocraft beside the rest, for the models audiogen and musicgen-audiocraft
 #   make lint       ruff and mypy
-#   make bench      the benchmark of docs/benchmark.md       (BENCH=quality or BENCH="speed --part foley", ...)
+#   make bench      the benchmark of docs/benchmark.md       (BENCH=quality, "speed --part foley", audiogen, ...)
 #   make train      train the foley models anew; resumes after an interruption
 #   make clean      remove the environment and what the targets wrote
 #
@@ -19,13 +20,14 @@ BENCH ?= quality
 BIN := $(VENV)/bin
 CONSTRAINTS := constraints.txt
 PROJECTS := pyproject.toml adapters/transformers/pyproject.toml examples/foley/pyproject.toml
+AUDIOCRAFT := $(addprefix adapters/audiocraft/,pyproject.toml $(addprefix xattnmask_audiocraft/,install.py requirements.txt))
 EDITABLE = -e '.$(1)' -e './adapters/transformers$(1)' -e ./examples/foley
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c $(CONSTRAINTS)
 
 # Idle threads must sleep: on a busy machine, spinning ones make small models many times slower.
 QUIET := OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: demo test lint bench train clean
+.PHONY: demo test audiocraft lint bench train clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run
@@ -34,10 +36,13 @@ demo: $(VENV)/.run
 test: $(VENV)/.test
 	$(QUIET) $(BIN)/python -m pytest $(PYTEST)
 
+audiocraft: $(VENV)/.audiocraft
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy xattnmask
 	$(BIN)/mypy adapters/transformers/xattnmask_transformers
+	$(BIN)/mypy adapters/audiocraft/xattnmask_audiocraft
 	$(BIN)/mypy examples/foley/xattnmask_foley
 
 bench: $(VENV)/.test
@@ -62,8 +67,14 @@ $(VENV)/.run: $(VENV)/.made $(PROJECTS) $(CONSTRAINTS)
 	$(INSTALL) $(call EDITABLE,)
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.run
-	$(INSTALL) $(call EDITABLE,[test])
+# Its own installer, because audiocraft's pins refuse to be installed; it ends with what breaks torchaudio without CUDA.
+$(VENV)/.audiocraft: $(VENV)/.run $(AUDIOCRAFT)
+	$(INSTALL) -e ./adapters/audiocraft
+	$(BIN)/python -m xattnmask_audiocraft.install -c $(CONSTRAINTS)
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.audiocraft
+	$(INSTALL) $(call EDITABLE,[test]) -e './adapters/audiocraft[test]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.test

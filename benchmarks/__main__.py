@@ -28,5 +28,13 @@ def speed(part: str = "foley", repeats: int = 5, out: Path = OUT, threads: int =
     run(part, repeats, out, threads)
 
 
+@app.command()
+def audiogen(captions: int = 12, out: Path = OUT, threads: int = 2) -> None:
+    """Compare the authors' procedure with ours on models of audiocraft: seconds, peak memory, frame AUC."""
+    from .audiogen import run
+
+    run(captions, out, threads)
+
+
 if __name__ == "__main__":
     app()

@@ -56,17 +56,16 @@ SUITES: dict[str, dict[str, Case]] = {
 def run(count: int, suite: str, out: Path, threads: int, audio: str) -> None:
     """Score a suite on ``count`` held-out captions; writes a CSV of every caption and a table."""
     torch.set_num_threads(threads)
-    rows = list(_rows(count, SUITES[suite], audio))
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(scored(xm.load("foley-musicgen"), count, SUITES[suite], audio))
     name = f"quality-{suite}" + ("" if audio == "rendered" else f"-{audio}")
     write(out / f"{name}.csv", frame.to_csv(index=False, float_format="%.5f"))
-    text = table(_summary(frame), f"python -m benchmarks quality --suite {suite} --captions {count} --audio {audio}")
+    text = table(summary(frame), f"python -m benchmarks quality --suite {suite} --captions {count} --audio {audio}")
     write(out / f"{name}.md", text)
     print(text)
 
 
-def _rows(count: int, suite: dict[str, Case], audio: str) -> Iterator[dict[str, Any]]:
-    model = xm.load("foley-musicgen")
+def scored(model: xm.Adapter, count: int, suite: dict[str, Case], audio: str) -> Iterator[dict[str, Any]]:
+    """Scores and seconds of each method of a suite on each of ``count`` held-out captions."""
     for index, (caption, seed) in enumerate(captions(TEST, count, babble=0.0)):
         generation = rendered(model, caption, seed) if audio == "rendered" else model.generate(caption.text, seed=seed)
         causes = truth(caption, seed, len(generation.times) - 1)
@@ -88,9 +87,17 @@ def _rows(count: int, suite: dict[str, Case], audio: str) -> Iterator[dict[str, 
 def rendered(model: xm.Adapter, caption: Caption, seed: int) -> xm.Generation:
     """The rendered clip of ``caption`` as if the model had made it, its codes from the codec: the truth is exact."""
     audio = render(caption, seed)
-    codes = encode(model.backbone.audio_encoder, audio[None])[0]
+    codes = _encoded(model, audio)
     like = model.generate(caption.text, seed=0, duration=model.max_duration)
     return replace(like, audio=audio, seed=seed, replay={"codes": codes})
+
+
+def _encoded(model: xm.Adapter, audio: np.ndarray) -> torch.Tensor:
+    """Codes [codebooks, frames] of audio [samples] by the model's own codec."""
+    if model.library == "audiocraft":
+        with torch.no_grad():
+            return model.codec.encode(torch.from_numpy(audio)[None, None])[0][0]
+    return encode(model.backbone.audio_encoder, audio[None])[0]
 
 
 def _by_unit(caption: Caption, importance: np.ndarray, causes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -100,9 +107,10 @@ def _by_unit(caption: Caption, importance: np.ndarray, causes: np.ndarray) -> tu
     return tuple(np.stack([array[:, mine].max(1) for mine in members], 1) for array in (importance, causes))
 
 
-def _summary(frame: pd.DataFrame) -> list[dict[str, str]]:
+def summary(frame: pd.DataFrame) -> list[dict[str, str]]:
+    """One row of a table for each method: means with intervals, what it lacks to the first, seconds."""
     reference = next(iter(frame.method))
-    summary = []
+    found = []
     for method, part in frame.groupby("method", sort=False):
         row = {"method": str(method)}
         for name in ("frame_auc", "frame_ap", "word_auc", "pointing"):
@@ -113,5 +121,5 @@ def _summary(frame: pd.DataFrame) -> list[dict[str, str]]:
             mean, low, high = paired_difference(best, part["frame_auc"].to_numpy())
             row["first less this, frame auc"] = f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
         row["median s"] = f"{np.median(part.seconds):.2f}"
-        summary.append(row)
-    return summary
+        found.append(row)
+    return found
