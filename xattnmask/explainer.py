@@ -17,6 +17,7 @@ from .methods.base import Attribution
 from .patching import patch
 from .plugins.listeners import listeners
 from .plugins.registry import method as load_method
+from .positions import by_frame, by_position
 from .replaying import Replayer, mask_roles
 from .results import Explanation, diagnose
 
@@ -74,7 +75,7 @@ def regenerate(model: Adapter, generation: Generation, explanation: Explanation)
 
 def frame_importance(attribution: Attribution, generation: Generation) -> np.ndarray:
     """Importance by frame, float32 [frames, tokens]: the mean over the positions that emit each frame."""
-    return _by_frame(attribution.importance, generation)
+    return by_frame(attribution.importance, generation.positions)
 
 
 def position_mask(importance: np.ndarray, generation: Generation) -> np.ndarray:
@@ -83,15 +84,7 @@ def position_mask(importance: np.ndarray, generation: Generation) -> np.ndarray:
     ``importance`` [frames, tokens] that leaves [0, 1] is stretched over it from its lowest value to its highest. A
     position that emits nothing takes the mask of the nearest one that does.
     """
-    importance, positions = _unit_range(importance), generation.positions
-    emitted = np.bincount(positions.ravel())
-    total = np.zeros((len(emitted), importance.shape[1]))
-    np.add.at(total, positions, importance[:, None, :])
-    mask = (total / np.maximum(emitted, 1)[:, None]).clip(0, 1).astype(np.float32)
-    used = np.flatnonzero(emitted)
-    nearest = used[np.abs(np.arange(len(emitted))[:, None] - used).argmin(1)]
-    found: np.ndarray = mask[nearest]
-    return found
+    return by_position(_unit_range(importance), generation.positions)
 
 
 def _unit_range(importance: np.ndarray) -> np.ndarray:
@@ -100,11 +93,6 @@ def _unit_range(importance: np.ndarray) -> np.ndarray:
     if low >= 0 and high <= 1:
         return importance
     return (importance - low) / (high - low) if high > low else np.ones_like(importance)
-
-
-def _by_frame(values: np.ndarray, generation: Generation) -> np.ndarray:
-    mean: np.ndarray = values[generation.positions].mean(1, dtype=np.float64).astype(np.float32)
-    return mean
 
 
 def _explanation(model: Adapter, generation: Generation, method: str, seed: int, found: Attribution) -> Explanation:
@@ -117,7 +105,7 @@ def _explanation(model: Adapter, generation: Generation, method: str, seed: int,
         tokens=generation.tokens,
         times=generation.times,
         importance=importance,
-        attention=_by_frame(attention, generation),
+        attention=by_frame(attention, generation.positions),
         method=method,
         settings={**found.settings, "seed": seed},
         model=generation.model,

@@ -34,6 +34,7 @@ from .mode import Rows
 from .select import Layers, select_sites
 
 __all__ = [
+    "MAX_WEIGHT",
     "RULES",
     "AttentionCall",
     "CaptureProbabilities",
@@ -53,8 +54,12 @@ __all__ = [
     "no_history",
     "patch",
     "record_history",
+    "reweigh",
     "select_sites",
 ]
+
+MAX_WEIGHT = 4.0
+"""The highest weight of a token in :func:`reweigh`: beyond it attention has saturated, or the model plays noise."""
 
 
 def patch(
@@ -84,16 +89,27 @@ def patch(
             role or stream.
         SiteNotFoundError, SiteNotSeenError, SiteCallCountError, PatchError: see :func:`intercept`.
     """
-    tensor = _as_mask(mask)
-    if "self" in roles:
-        raise SettingError("role 'self' has no text keys to mask; choose among cross, prefix and text-encoder")
-    sites = model.sites(tensor.shape[-1])
-    masked = shared = MaskIntervention(tensor, rule, heads)
-    if "text-encoder" in roles:
-        shared = MaskIntervention(tensor if tensor.ndim == 2 else tensor.amax(1), "bias")
-    pairs: list[tuple[Site, Intervention]] = [
-        (site, shared if site.role == "text-encoder" else masked) for site in _choose(sites, layers, roles, streams)
-    ]
+    tensor = _as_factors(mask, "mask", 1)
+    pairs = _masked_sites(model, tensor, rule, layers, heads, roles, streams)
+    return intercept(model.backbone, pairs, rows or model.conditional_rows, strict=strict)
+
+
+def reweigh(
+    model: Adapter, weights: Tensor | np.ndarray[Any, Any], *, rule: Rule = "bias", layers: Layers = "all",
+    heads: Sequence[int] | None = None, roles: Sequence[Role] = ("cross",), streams: Sequence[str] | None = None,
+    rows: Rows | None = None, strict: bool = True,
+) -> AbstractContextManager[PatchRecord]:  # fmt: skip
+    """Weaken or strengthen the prompt's tokens in the attention of ``model`` while the context is open.
+
+    As :func:`patch`, but ``weights`` lie in [0, :data:`MAX_WEIGHT`]: below 1 a token is weakened, at 0 it is gone, above
+    1 it is strengthened. A text encoder takes no weight above 1: there a token that is read more also blurs the others.
+
+    Raises:
+        SettingError: the weights are not finite, not in [0, MAX_WEIGHT], not float, of a wrong shape; else as patch.
+        SiteNotFoundError, SiteNotSeenError, SiteCallCountError, PatchError: see :func:`intercept`.
+    """
+    tensor = _as_factors(weights, "weight", MAX_WEIGHT)
+    pairs = _masked_sites(model, tensor, rule, layers, heads, roles, streams)
     return intercept(model.backbone, pairs, rows or model.conditional_rows, strict=strict)
 
 
@@ -130,17 +146,32 @@ def _choose(sites: Sequence[Site], layers: Layers, roles: Sequence[Role], stream
     return chosen
 
 
-def _as_mask(mask: Tensor | np.ndarray[Any, Any]) -> Tensor:
-    if isinstance(mask, np.ndarray):
-        mask = torch.tensor(mask)  # a copy: the array may be read-only
-    if not isinstance(mask, Tensor) or not mask.is_floating_point():
-        kind = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
-        raise SettingError(f"a mask is a float torch tensor or numpy array, not {kind}")
-    if mask.ndim not in (2, 3) or mask.numel() == 0:
-        raise SettingError(f"a mask is [B, L] or [B, T, L], not {list(mask.shape)}: add a batch dimension of 1")
-    low, high = (float(value) for value in torch.aminmax(mask.detach()))
+def _masked_sites(
+    model: Adapter, tensor: Tensor, rule: Rule, layers: Layers, heads: Sequence[int] | None, roles: Sequence[Role],
+    streams: Sequence[str] | None,
+) -> list[tuple[Site, Intervention]]:  # fmt: skip
+    """Each chosen site with what is done there; text encoders by ``bias``, once for all positions, and never above 1."""
+    if "self" in roles:
+        raise SettingError("role 'self' has no text keys to mask; choose among cross, prefix and text-encoder")
+    masked = shared = MaskIntervention(tensor, rule, heads)
+    if "text-encoder" in roles:
+        shared = MaskIntervention((tensor if tensor.ndim == 2 else tensor.amax(1)).clamp(max=1), "bias")
+    chosen = _choose(model.sites(tensor.shape[-1]), layers, roles, streams)
+    return [(site, shared if site.role == "text-encoder" else masked) for site in chosen]
+
+
+def _as_factors(value: Tensor | np.ndarray[Any, Any], name: str, most: float) -> Tensor:
+    """``value`` as a tensor of factors in [0, ``most``], [B, L] or [B, T, L]; ``name`` names it in errors."""
+    if isinstance(value, np.ndarray):
+        value = torch.tensor(value)  # a copy: the array may be read-only
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        raise SettingError(f"a {name} is a float torch tensor or numpy array, not {kind}")
+    if value.ndim not in (2, 3) or value.numel() == 0:
+        raise SettingError(f"a {name} is [B, L] or [B, T, L], not {list(value.shape)}: add a batch dimension of 1")
+    low, high = (float(bound) for bound in torch.aminmax(value.detach()))
     if not (math.isfinite(low) and math.isfinite(high)):  # NaN anywhere is NaN in both
-        raise SettingError("the mask holds NaN or infinity")
-    if low < 0 or high > 1:
-        raise SettingError(f"a mask lies in [0, 1]; this one spans {low:g} to {high:g}")
-    return mask
+        raise SettingError(f"the {name} holds NaN or infinity")
+    if low < 0 or high > most:
+        raise SettingError(f"a {name} lies in [0, {most:g}]; this one spans {low:g} to {high:g}")
+    return value
