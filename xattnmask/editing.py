@@ -59,7 +59,7 @@ class WordEdit:
 
 
 def edit(model: Adapter, generation: Generation, edits: Mapping[str, float] | Sequence[WordEdit], *,
-         rule: Rule = "bias", depth: Depth = "encoder", layers: Layers = "all") -> Generation:
+         rule: Rule = "bias", depth: Depth = "cross", layers: Layers = "all") -> Generation:
     """Generate again from the same seed and settings with some words of the prompt weighed otherwise.
 
     Works with any adapter. What the words sound like together is up to the model: a word that is taken away may have
@@ -70,8 +70,8 @@ def edit(model: Adapter, generation: Generation, edits: Mapping[str, float] | Se
         generation: what is made again.
         edits: weights by word, ``{"siren": 0.0, "rain": 1.5}``, or :class:`WordEdit` for stretches of the clip.
         rule: how a weight acts on attention, see :func:`xattnmask.patch`.
-        depth: ``encoder`` takes a word away from its neighbours in the text encoder too, where it is weakened over the
-            whole clip (the text is encoded once); ``cross`` acts only where audio reads text.
+        depth: ``cross`` acts only where audio reads text. ``encoder`` takes a word away from its neighbours in the text
+            encoder too, where it is weakened over the whole clip (the text is encoded once).
         layers: where it acts, as in :func:`xattnmask.patch`.
 
     Returns:
