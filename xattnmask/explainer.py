@@ -111,7 +111,7 @@ def _explanation(model: Adapter, generation: Generation, method: str, seed: int,
         model=generation.model,
         checkpoint=generation.checkpoint,
         seed=generation.seed,
-        generation_settings={"seed": generation.seed, **generation.settings},
+        generation_settings={"seed": generation.seed, **generation.settings, **_encoded(generation)},
         versions=_versions(model),
         losses={name: list(values) for name, values in found.losses.items()},
         converged=found.converged,
@@ -119,6 +119,11 @@ def _explanation(model: Adapter, generation: Generation, method: str, seed: int,
         audio={"audio": generation.audio},
     )
     return replace(explanation, diagnostics=diagnose(explanation))
+
+
+def _encoded(generation: Generation) -> dict[str, bool]:
+    """Tells a sound that the model did not make, where it did not."""
+    return {"encoded": True} if generation.encoded else {}
 
 
 def _check_model(model: Adapter, generation: Generation) -> None:

@@ -28,6 +28,7 @@ class Generation:
         positions: int [frames, k], the sequence positions whose hidden states emit each frame
             (k codebooks under a delay pattern; 1 otherwise).
         replay: tensors by name, private to the adapter that made it (codes, latents, noise).
+        encoded: the model did not make it, but took it in (:meth:`Adapter.encode`): no seed repeats it.
     """
 
     prompt: str
@@ -41,6 +42,7 @@ class Generation:
     times: np.ndarray
     positions: np.ndarray
     replay: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    encoded: bool = False
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -51,3 +53,8 @@ class Generation:
     def duration(self) -> float:
         """Length of the audio in seconds."""
         return float(self.audio.shape[-1] / self.sample_rate)
+
+    def _repr_html_(self) -> str:
+        from .html import generation_html
+
+        return generation_html(self)

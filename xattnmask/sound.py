@@ -32,7 +32,7 @@ def read_audio(path: str | os.PathLike[str]) -> tuple[Sound, int]:
     Raises:
         FormatError: missing, no sound, empty, longer than ten minutes, or it holds NaN.
     """
-    import soundfile
+    import soundfile  # type: ignore[import-untyped]
 
     if not Path(path).is_file():
         raise FormatError(f"no sound file at {path}")
@@ -45,19 +45,23 @@ def read_audio(path: str | os.PathLike[str]) -> tuple[Sound, int]:
         if isinstance(error, FormatError):
             raise
         raise FormatError(f"cannot read {path} as a sound: {' '.join(str(error).split())}") from error
-    check_audio(audio, str(path))
+    try:
+        check_audio(audio)
+    except SettingError as error:
+        raise FormatError(f"{path}: {error}") from error
     return (audio[0] if len(audio) == 1 else audio), rate
 
 
-def check_audio(audio: Any, what: str = "the audio") -> None:
-    """Raise FormatError unless ``audio`` is [samples] or [channels, samples], not empty and finite."""
+def check_audio(audio: Any) -> Sound:
+    """``audio`` as float32; raises SettingError unless it is [samples] or [channels, samples], not empty and finite."""
     array = np.asarray(audio)
-    if array.dtype.kind not in "iuf" or array.ndim not in (1, 2):
-        raise FormatError(f"{what} must be numbers of shape [samples] or [channels, samples]")
+    if array.dtype.kind != "f" or array.ndim not in (1, 2):
+        raise SettingError("the audio must be floats of shape [samples] or [channels, samples]")
     if array.size == 0:
-        raise FormatError(f"{what} is empty")
+        raise SettingError("the audio is empty")
     if not np.isfinite(array).all():
-        raise FormatError(f"{what} holds NaN or infinity")
+        raise SettingError("the audio holds NaN or infinity")
+    return array.astype(np.float32, copy=False)
 
 
 def resample(audio: Sound, rate: int, wanted: int) -> Sound:
@@ -66,7 +70,7 @@ def resample(audio: Sound, rate: int, wanted: int) -> Sound:
         raise SettingError(f"a sample rate must be above 0, not {min(rate, wanted)}")
     if rate == wanted:
         return audio
-    import soxr
+    import soxr  # type: ignore[import-untyped]
 
     made: Sound = soxr.resample(np.asarray(audio, dtype=np.float32).T, rate, wanted).T
     return made
@@ -85,9 +89,12 @@ def data_uri(audio: Sound, rate: int) -> str:
 
     More than two channels are averaged to one, and rates that browsers refuse are raised.
     """
-    rows = with_channels(audio, np.atleast_2d(audio).shape[0] if np.atleast_2d(audio).shape[0] <= 2 else 1)
+    rows = np.atleast_2d(audio)
+    if len(rows) > 2:
+        rows = with_channels(rows, 1)
     if rate < LOWEST_RATE:
-        rows, rate = resample(rows, rate, rate * -(-LOWEST_RATE // rate)), rate * -(-LOWEST_RATE // rate)
+        higher = rate * -(-LOWEST_RATE // rate)
+        rows, rate = resample(rows, rate, higher), higher
     packed, kind = _pack(rows, rate, "FLAC", "PCM_16"), "flac"
     if len(packed) > PACKED_BYTES:
         packed, kind = _pack(rows, rate, "OGG", "VORBIS"), "ogg"

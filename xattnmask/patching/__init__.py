@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..adapter import Adapter
+from ..edits import MAX_WEIGHT
 from ..errors import SettingError
 from ..sites import Role, Site
 from .call import AttentionCall, SdpaCall, SoftmaxCall
@@ -34,7 +35,6 @@ from .mode import Rows
 from .select import Layers, select_sites
 
 __all__ = [
-    "MAX_WEIGHT",
     "RULES",
     "AttentionCall",
     "CaptureProbabilities",
@@ -57,9 +57,6 @@ __all__ = [
     "reweigh",
     "select_sites",
 ]
-
-MAX_WEIGHT = 4.0
-"""The highest weight of a token in :func:`reweigh`: beyond it attention has saturated, or the model plays noise."""
 
 
 def patch(
@@ -101,8 +98,8 @@ def reweigh(
 ) -> AbstractContextManager[PatchRecord]:  # fmt: skip
     """Weaken or strengthen the prompt's tokens in the attention of ``model`` while the context is open.
 
-    As :func:`patch`, but ``weights`` lie in [0, :data:`MAX_WEIGHT`]: below 1 a token is weakened, at 0 it is gone, above
-    1 it is strengthened. A text encoder takes no weight above 1: there a token that is read more also blurs the others.
+    As :func:`patch`, but ``weights`` lie in [0, MAX_WEIGHT] (4): below 1 a token is weakened, at 0 it is gone, above 1
+    it is strengthened. A text encoder takes no weight above 1: a token that is read more there blurs the others.
 
     Raises:
         SettingError: the weights are not finite, not in [0, MAX_WEIGHT], not float, of a wrong shape; else as patch.
@@ -150,7 +147,7 @@ def _masked_sites(
     model: Adapter, tensor: Tensor, rule: Rule, layers: Layers, heads: Sequence[int] | None, roles: Sequence[Role],
     streams: Sequence[str] | None,
 ) -> list[tuple[Site, Intervention]]:  # fmt: skip
-    """Each chosen site with what is done there; text encoders by ``bias``, once for all positions, and never above 1."""
+    """Each chosen site with what is done there; text encoders by ``bias``, once for all positions, at most at 1."""
     if "self" in roles:
         raise SettingError("role 'self' has no text keys to mask; choose among cross, prefix and text-encoder")
     masked = shared = MaskIntervention(tensor, rule, heads)

@@ -104,7 +104,8 @@ def _difference(a: WordScore | None, b: WordScore | None, scale_a: float, scale_
     found = a or b
     assert found is not None
     difference = None if a is None or b is None else b.importance / scale_b - a.importance / scale_a
-    return WordDifference(found.text, a and a.importance, b and b.importance, difference)
+    first, second = (None if score is None else score.importance for score in (a, b))
+    return WordDifference(found.text, first, second, difference)
 
 
 def _source(explanation: Explanation) -> dict[str, Any]:

@@ -22,8 +22,8 @@ def report(explanation: Explanation, path: str | os.PathLike[str] | None = None)
     """The report of ``explanation`` as HTML; written to ``path`` too, whole or not at all, where one is given.
 
     One file that works from disk, without network: the prompt shaded by importance, the sound with its playhead over
-    the spectrogram and the words by time, the words of any stretch, the sounds made again beside the original, denoising
-    steps where there are some, diagnostics, settings and versions. Everything from the explanation is escaped.
+    the spectrogram and the words by time, the words of any stretch, the sounds made again beside the original, the
+    denoising steps where there are some, diagnostics, settings and versions. What the explanation holds is escaped.
 
     Raises:
         SettingError: the prompt has no words.

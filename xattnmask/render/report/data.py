@@ -41,7 +41,8 @@ def explanation_data(explanation: Explanation) -> dict[str, Any]:
 
 def pieces(explanation: Explanation) -> list[dict[str, Any]]:
     """The prompt cut into words and what stands between: ``text``, and ``word``, its index, or None."""
-    found, at = [], 0
+    found: list[dict[str, Any]] = []
+    at = 0
     for index, word in enumerate(explanation.words_in_prompt):
         if word.start > at:
             found.append({"text": explanation.prompt[at : word.start], "word": None})

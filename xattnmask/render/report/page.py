@@ -1,4 +1,4 @@
-"""Pages from templates: styles, scripts and data in one file, escaped, and kept from the network by their own policy."""
+"""Pages from templates: styles, scripts and data in one file, escaped, and closed to the network by their policy."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _templates() -> Environment:
 
 @cache
 def _source(name: str) -> str:
-    return files(__package__).joinpath("static", name).read_text(encoding="utf-8")
+    return files(__package__).joinpath(f"static/{name}").read_text(encoding="utf-8")
 
 
 def _json(data: Mapping[str, Any]) -> str:
