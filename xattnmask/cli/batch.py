@@ -39,14 +39,14 @@ def explain_all(options: Options, file: Path, as_json: bool) -> None:
     check_state(options.out, given)
     with output_folder(options.out) as folder, redirect_stdout(sys.stderr if as_json else sys.stdout):
         done = _explain_each(options, found, folder, given)
-    failed = [item for item in found if item.error is not None]
+    failed = [number for number, item in enumerate(found, 1) if item.error is not None]
     if as_json:
         typer.echo(json.dumps(_summary(found, done, folder), indent=2))
     else:
         typer.echo(f"{len(done)} of {len(found)} prompts are explained; {INDEX} is in {folder}")
     if failed:
-        raise XattnmaskError(f"{len(failed)} of {len(found)} prompts failed, the first, {failed[0].prompt!r}, by: "
-                             f"{failed[0].error}")
+        first = failed[0]
+        raise XattnmaskError(f"{len(failed)} of {len(found)} prompts failed; number {first}: {found[first - 1].error}")
 
 
 def _explain_each(options: Options, found: Sequence[Item], folder: Path,
@@ -94,7 +94,7 @@ def _finished(folder: Path, prompt: str) -> Explanation | None:
 def _note(found: Sequence[Item], done: dict[str, Explanation], folder: Path, given: dict[str, Any]) -> None:
     """Write how far the batch has come, for people and for going on."""
     from ..render import index_page
-    from ..render.report import Entry
+    from ..render.pages import Entry
     from ..results.files import write_file
 
     entries = [Entry(item.prompt, item.folder, done[item.folder].words() if item.folder in done else None, item.error,

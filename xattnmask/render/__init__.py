@@ -10,17 +10,17 @@ if TYPE_CHECKING:
     from .plots import comparison_plot as comparison_plot
     from .plots import steps_plot as steps_plot
     from .plots import words_plot as words_plot
-    from .report import comparison_report as comparison_report
-    from .report import edit_report as edit_report
-    from .report import index_page as index_page
-    from .report import report as report
+    from .pages import comparison_report as comparison_report
+    from .pages import edit_report as edit_report
+    from .pages import index_page as index_page
+    from .pages import report as report
     from .terminal import format_words as format_words
     from .terminal import print_words as print_words
 
 _HOMES = {
     "figure": ("heatmap",),
     "plots": ("comparison_plot", "steps_plot", "words_plot"),
-    "report": ("comparison_report", "edit_report", "index_page", "report"),
+    "pages": ("comparison_report", "edit_report", "index_page", "report"),
     "terminal": ("format_words", "print_words"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -81,6 +81,7 @@ const words = (() => {
       const cell = document.createElement("td");
       cell.append(line);
       const number = document.createElement("td");
+      number.className = "number";
       number.textContent = format(values[index]);
       row.append(head, cell, number);
       return row;

@@ -42,10 +42,11 @@ const tracks = (() => {
   function drawHeat(context, edges, values, shown, [low, high], width, size) {
     const ramp = colours.ramp("--ramp").map(colours.css);
     const first = edges[0], span = edges[edges.length - 1] - first;
-    const x = edges.map((edge) => Math.round(((edge - first) / span) * width));
+    const scale = context.getTransform().a; // whole pixels of the screen, or seams would show
+    const x = edges.map((edge) => Math.round(((edge - first) / span) * width * scale) / scale);
     values.forEach((cells, frame) => shown.forEach((column, index) => {
       context.fillStyle = ramp[colours.level((cells[column] - low) / (high - low))];
-      context.fillRect(x[frame], index * size + 0.5, Math.max(x[frame + 1] - x[frame], 1), size - 1);
+      context.fillRect(x[frame], index * size + 0.5, Math.max(x[frame + 1] - x[frame], 1 / scale), size - 1);
     }));
   }
 
@@ -114,7 +115,7 @@ const tracks = (() => {
 
   function thumbnails(sounds) {
     for (const canvas of document.querySelectorAll("canvas.thumbnail")) {
-      const sound = sounds.find((one) => one.name === canvas.dataset.sound && (one.side ?? "") === (canvas.dataset.side ?? ""));
+      const sound = sounds.find((one) => one.name === canvas.dataset.sound);
       fill(canvas, 84, (context, width) => context.drawImage(picture(sound.spectrogram), 0, 0, width, 84));
     }
   }

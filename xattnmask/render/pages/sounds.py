@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ...sound import data_uri
 from ..spectrogram import FLOOR_DB, mel, spectrogram
 
+GIVEN = "the sound that was given; the model did not make it"
 NAMES = {
     "audio": ("Original", "what the model made of the whole prompt"),
     "original": ("Original", "what the model made of the prompt as it stands"),

@@ -48,10 +48,10 @@
       height: tracks.layout(heat.labels.length, sound).height, renderFunction: (_, context) => tracks.draw(context, view),
       cursorWidth: 2, hideScrollbar: true, progressColor: "transparent", plugins: [regions],
     });
-    let region = null, anchor = null;
+    let region = null, anchor = null, aim = null; // aim: where keys are moving to, since a sound lags behind while it seeks
 
     const seconds = (time) => time.toFixed(2);
-    const now = () => start + wave.getCurrentTime();
+    const now = () => aim ?? start + wave.getCurrentTime();
     const byFrame = () => (state.step !== null && steps.frames ? steps.frames[state.step] : heat.values);
     const stepText = (step) => `step ${step + 1} of ${steps.steps.length} (${Number(steps.steps[step].toPrecision(4))})`;
 
@@ -145,6 +145,7 @@
     function move(to, selecting) {
       const from = now(), time = Math.min(Math.max(to, start), end);
       anchor = selecting ? anchor ?? from : null;
+      aim = time;
       wave.setTime(time - start);
       if (selecting && Math.abs(time - anchor) > 1e-6) select(Math.min(anchor, time), Math.max(anchor, time));
       show();
@@ -152,7 +153,9 @@
 
     regions.enableDragSelection({ color: colours.variable("--pick") }, 3);
     regions.on("region-initialized", (one) => { if (region && one !== region) region.remove(); region = one; follow(one); });
-    wave.on("play", () => { state.playing = true; show(); });
+    media?.addEventListener("seeked", () => { aim = null; });
+    wave.on("interaction", () => { aim = null; });
+    wave.on("play", () => { aim = null; state.playing = true; show(); });
     wave.on("pause", () => { state.playing = false; show(); });
     wave.on("finish", () => { state.playing = false; show(); });
     wave.on("timeupdate", show);

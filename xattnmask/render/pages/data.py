@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ...errors import SettingError
 from ...results.aggregate import merge_subwords
 from ...results.explanation import Explanation
-from .sounds import NAMES, sound_data
+from .sounds import GIVEN, NAMES, sound_data
 
 MAX_CELLS = 120_000
 """Frames by words that a page holds at most; more frames than that allows are averaged in pairs, threes, ..."""
@@ -34,9 +34,17 @@ def explanation_data(explanation: Explanation) -> dict[str, Any]:
         "tables": tables(explanation),
         "heat": heat(explanation),
         "steps": steps(explanation),
-        "sounds": [sound_data(name, explanation.audio[name], explanation.sample_rate)
-                   for name in NAMES if name in explanation.audio],
+        "sounds": sounds(explanation),
     }
+
+
+def sounds(explanation: Explanation) -> list[dict[str, Any]]:
+    """The sounds of the explanation, in the order in which they are shown."""
+    found = [sound_data(name, explanation.audio[name], explanation.sample_rate)
+             for name in NAMES if name in explanation.audio]
+    if explanation.generation_settings.get("encoded"):
+        found = [{**sound, "what": GIVEN} if sound["name"] == "audio" else sound for sound in found]
+    return found
 
 
 def pieces(explanation: Explanation) -> list[dict[str, Any]]:
@@ -56,8 +64,8 @@ def pieces(explanation: Explanation) -> list[dict[str, Any]]:
 def head(explanation: Explanation) -> list[tuple[str, str]]:
     """What explained what, in a few words each."""
     seconds = float(explanation.times[-1] - explanation.times[0])
-    return [("model", explanation.checkpoint), ("method", explanation.method), ("seed", str(explanation.seed)),
-            ("length", f"{seconds:.1f} s")]
+    made = ("sound", "given") if explanation.generation_settings.get("encoded") else ("seed", str(explanation.seed))
+    return [("model", explanation.checkpoint), ("method", explanation.method), made, ("length", f"{seconds:.1f} s")]
 
 
 def heat(explanation: Explanation) -> dict[str, Any]:
