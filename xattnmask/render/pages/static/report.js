@@ -48,10 +48,12 @@
       height: tracks.layout(heat.labels.length, sound).height, renderFunction: (_, context) => tracks.draw(context, view),
       cursorWidth: 2, hideScrollbar: true, progressColor: "transparent", plugins: [regions],
     });
-    let region = null, anchor = null, aim = null; // aim: where keys are moving to, since a sound lags behind while it seeks
+    let region = null, anchor = null;
 
     const seconds = (time) => time.toFixed(2);
-    const now = () => aim ?? start + wave.getCurrentTime();
+    const now = () => start + (media ? media.currentTime : wave.getCurrentTime());
+    /* By the sound itself where there is one: wavesurfer's setTime forgets all but the first of quick calls. */
+    const go = (time) => { if (media) media.currentTime = time - start; else wave.setTime(time - start); };
     const byFrame = () => (state.step !== null && steps.frames ? steps.frames[state.step] : heat.values);
     const stepText = (step) => `step ${step + 1} of ${steps.steps.length} (${Number(steps.steps[step].toPrecision(4))})`;
 
@@ -145,17 +147,14 @@
     function move(to, selecting) {
       const from = now(), time = Math.min(Math.max(to, start), end);
       anchor = selecting ? anchor ?? from : null;
-      aim = time;
-      wave.setTime(time - start);
+      go(time);
       if (selecting && Math.abs(time - anchor) > 1e-6) select(Math.min(anchor, time), Math.max(anchor, time));
       show();
     }
 
     regions.enableDragSelection({ color: colours.variable("--pick") }, 3);
     regions.on("region-initialized", (one) => { if (region && one !== region) region.remove(); region = one; follow(one); });
-    media?.addEventListener("seeked", () => { aim = null; });
-    wave.on("interaction", () => { aim = null; });
-    wave.on("play", () => { aim = null; state.playing = true; show(); });
+    wave.on("play", () => { state.playing = true; show(); });
     wave.on("pause", () => { state.playing = false; show(); });
     wave.on("finish", () => { state.playing = false; show(); });
     wave.on("timeupdate", show);
