@@ -6,12 +6,15 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from numbers import Real
+from typing import TYPE_CHECKING
 
 from .errors import SettingError
 from .text import Token, Word, words_of
+
+if TYPE_CHECKING:  # numpy is imported where it is used: the command's help must not wait for it
+    import numpy as np
+    import numpy.typing as npt
 
 MAX_WEIGHT = 4.0
 """The highest weight of a word: beyond it attention has little left to give it, and the model leaves what it knows."""
@@ -65,6 +68,8 @@ def token_weights(edits: Edits, prompt: str, tokens: Sequence[Token],
         SettingError: a word that the prompt does not have or has twice, a weight out of range, a stretch outside the
             audio.
     """
+    import numpy as np
+
     if isinstance(edits, Mapping):
         edits = [WordEdit(word, weight) for word, weight in edits.items()]
     weights = np.ones((len(times) - 1, len(tokens)), dtype=np.float32)
@@ -109,6 +114,8 @@ def _with_tokens(word: Word) -> Word:
 
 def _frames(change: WordEdit, times: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
     """Indices of the frames that an edit holds for: those whose middle lies in its stretch, but at least one."""
+    import numpy as np
+
     first, last = float(times[0]), float(times[-1])
     start = first if change.start is None else change.start
     end = last if change.end is None else change.end
@@ -124,7 +131,7 @@ def _frames(change: WordEdit, times: npt.NDArray[np.float64]) -> npt.NDArray[np.
 
 def _check_weight(change: WordEdit) -> None:
     weight = change.weight
-    if isinstance(weight, bool) or not isinstance(weight, (int, float, np.number)) or not math.isfinite(weight):
+    if isinstance(weight, bool) or not isinstance(weight, Real) or not math.isfinite(weight):
         raise SettingError(f"the weight of {change.word!r} must be a number, not {weight!r}")
     if not 0 <= weight <= MAX_WEIGHT:
         raise SettingError(f"the weight of {change.word!r} must be between 0 and {MAX_WEIGHT:g}, not {weight:g}")

@@ -55,6 +55,7 @@ class Generation:
         return float(self.audio.shape[-1] / self.sample_rate)
 
     def _repr_html_(self) -> str:
-        from .html import generation_html
+        from .html import sound_html
 
-        return generation_html(self)
+        made = "taken in" if self.encoded else f"seed {self.seed}"
+        return sound_html(self.prompt, self.audio, self.sample_rate, f"{self.checkpoint}, {made}")

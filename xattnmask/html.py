@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-from .sound import data_uri
-
 if TYPE_CHECKING:
-    from .generation import Generation
+    import numpy as np
+    import numpy.typing as npt
+
     from .results.explanation import Explanation
     from .results.table import WordTable
 
@@ -47,11 +44,9 @@ def explanation_html(explanation: Explanation) -> str:
     )
 
 
-def generation_html(generation: Generation) -> str:
-    """The prompt and the sound, which plays."""
-    made = "taken in" if generation.encoded else f"seed {generation.seed}"
-    return (f"<div><p style='font-size:1.2em'>{escape(generation.prompt)}</p>"
-            f"{_player(generation.audio, generation.sample_rate, made)}</div>")
+def sound_html(prompt: str, audio: npt.NDArray[np.float32], sample_rate: int, caption: str) -> str:
+    """A prompt and its sound, float32 [samples] or [channels, samples], which plays."""
+    return f"<div><p style='font-size:1.2em'>{escape(prompt)}</p>{_player(audio, sample_rate, caption)}</div>"
 
 
 def progress_html(text: str, done: int, total: int | None) -> str:
@@ -73,6 +68,8 @@ def _prompt(prompt: str, spans: Sequence[tuple[int, int]], scores: Sequence[floa
 
 
 def _player(audio: npt.NDArray[np.float32], rate: int, caption: str) -> str:
+    from .sound import data_uri
+
     if not audio.shape[-1]:
         return ""
     return (f"<figure style='margin:.4em 0'><figcaption>{escape(caption)}</figcaption>"

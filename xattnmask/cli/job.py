@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from ..loading import load
 from ..progress_bar import progress_bar, stderr_console
-from ..sound import read_audio
 from .options import Options
 
 if TYPE_CHECKING:
@@ -94,6 +93,8 @@ def run_with(model: Adapter, options: Options, folder: Path, stage: Stages) -> O
 def _generate(model: Adapter, options: Options) -> Generation:
     """Audio from the prompt, or the given sound taken in."""
     if options.audio is not None:
+        from ..sound import read_audio
+
         return model.encode(options.prompt, *read_audio(options.audio))
     duration = min(DEFAULT_DURATION, model.max_duration) if options.duration is None else options.duration
     return model.generate(options.prompt, seed=options.seed, duration=duration, **options.generate_settings())

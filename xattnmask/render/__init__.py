@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .figure import heatmap as heatmap
-    from .plots import comparison_plot as comparison_plot
-    from .plots import steps_plot as steps_plot
-    from .plots import words_plot as words_plot
     from .pages import comparison_report as comparison_report
     from .pages import edit_report as edit_report
     from .pages import index_page as index_page
     from .pages import report as report
+    from .plots import comparison_plot as comparison_plot
+    from .plots import steps_plot as steps_plot
+    from .plots import words_plot as words_plot
     from .terminal import format_words as format_words
     from .terminal import print_words as print_words
 
