@@ -34,8 +34,8 @@ class Page:
     def __init__(self, driver: Any) -> None:
         self.driver = driver
 
-    def open(self, path: Path, width: int = 1100, theme: str = "light") -> Page:
-        """Open a file at a width, in a theme, without network, and wait until its script has run."""
+    def open(self, path: Path, width: int = 1100, theme: str = "light", still: bool = False) -> Page:
+        """Open a file at a width, in a theme, without network, and wait until its script, if it has one, has run."""
         command = self.driver.execute_cdp_cmd
         command("Emulation.setDeviceMetricsOverride",
                 {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600})
@@ -45,7 +45,8 @@ class Page:
                 {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0})
         self.errors()
         self.driver.get(path.resolve().as_uri())
-        self.until(lambda: self.run("return document.documentElement.dataset.ready === 'yes'"))
+        if not still:
+            self.until(lambda: self.run("return document.documentElement.dataset.ready === 'yes'"))
         return self
 
     def theme(self, theme: str) -> None:

@@ -10,5 +10,5 @@ DEBUG = typer.Option(False, "--debug", help="Show where an unexpected error came
 AS_JSON = typer.Option(False, "--json", help="Print one JSON object in place of the text.")
 DEVICE = typer.Option("cpu", help="cpu, cuda, cuda:1, mps or xpu.")
 DTYPE = typer.Option("float32", help=f"{', '.join(DTYPES[:-1])} or {DTYPES[-1]}.")
-REPORT = typer.Option(True, help="Write report.html, a page that shows and plays it all.")
+REPORT = typer.Option(True, "--report/--no-report", help="Write report.html, a page that shows and plays it all.")
 SAVED = typer.Argument(..., metavar="DIR", help="Folder that explain wrote, or its explanation.json.")

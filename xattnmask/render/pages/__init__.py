@@ -50,7 +50,7 @@ def edit_report(prompt: str, edits: Sequence[str], sounds: Mapping[str, Any], sa
 
 def index_page(entries: Sequence[Entry], path: str | os.PathLike[str] | None = None) -> str:
     """The page of a batch, which links its reports and tells what failed."""
-    return _written(page("index.html", index_data(entries)), path)
+    return _written(page("index.html", index_data(entries), still=True), path)
 
 
 def _written(html: str, path: str | os.PathLike[str] | None) -> str:

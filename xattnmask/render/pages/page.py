@@ -17,9 +17,9 @@ _SCRIPTS = ("vendor/wavesurfer.min.js", "vendor/regions.min.js", "colours.js", "
 """In the order in which they run."""
 
 
-def page(template: str, data: Mapping[str, Any]) -> str:
-    """``template`` filled with ``data``, which its scripts find as JSON in the element ``data``."""
-    scripts = [_source(name) for name in _SCRIPTS]
+def page(template: str, data: Mapping[str, Any], *, still: bool = False) -> str:
+    """``template`` filled with ``data``, which its scripts find as JSON in the element ``data``; a still page has none."""
+    scripts = [] if still else [_source(name) for name in _SCRIPTS]
     return _templates().get_template(template).render(
         **data, data=_json(data), style=_source("report.css"), scripts=scripts, policy=_policy(scripts),
         version=_version(), licence=_source("vendor/LICENSE"))
@@ -46,7 +46,8 @@ def _json(data: Mapping[str, Any]) -> str:
 
 def _policy(scripts: list[str]) -> str:
     """A content security policy: these scripts and no others, and no address but those inside the page."""
-    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
+    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    hashes = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
     return (f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; "
             "media-src data: blob:; base-uri 'none'; form-action 'none'")
 
