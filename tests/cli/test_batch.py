@@ -32,9 +32,10 @@ def out(tmp_path):
 def test_each_prompt_has_a_folder_and_one_failure_stops_no_other(run, explainer, prompts, out):
     done = run("explain", "--prompts", prompts, "--out", out)
     assert done.code == 2
-    assert done.err == ("xattnmask: error: 1 of 4 prompts failed; number 3: the prompt has 11 tokens and the text encoder "
-                        "takes 9: shorten it\n")
-    assert sorted(os.listdir(out)) == ["0001-a-dog-barks", "0002-the-rain", "0004-a-dog-barks", "batch.json", "index.html"]
+    assert done.err == ("xattnmask: error: 1 of 4 prompts failed; number 3: the prompt has 11 tokens and the text "
+                        "encoder takes 9: shorten it\n")
+    assert sorted(os.listdir(out)) == [
+        "0001-a-dog-barks", "0002-the-rain", "0004-a-dog-barks", "batch.json", "index.html"]
     assert Explanation.load(out / "0002-the-rain").prompt == "the rain"
     assert "[3/4] a b c d e f g h i j: the prompt has 11 tokens" in done.out
     assert "3 of 4 prompts are explained" in done.out

@@ -87,7 +87,8 @@ def test_a_folder_without_an_explanation(run, toy, out, tmp_path):
 
 
 def test_a_given_sound_cannot_be_edited(run, saved, out):
-    text = (saved / "explanation.json").read_text()
-    (saved / "explanation.json").write_text(text.replace('"generation_settings": {', '"generation_settings": {"encoded": true, '))
+    data = json.loads((saved / "explanation.json").read_text())
+    data["generation_settings"]["encoded"] = True
+    (saved / "explanation.json").write_text(json.dumps(data))
     done = run("edit", saved, "--set", "dog=0", "--out", out)
     assert done.code == 2 and "the model did not make this sound" in done.err

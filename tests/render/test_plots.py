@@ -21,7 +21,8 @@ def test_words_as_bars_with_their_spread(make):
     made = make()
     (axes,) = words_plot(made).axes
     assert labels(axes) == WORDS and axes.get_ylim() == (5.5, -0.5)
-    assert [bar.get_width() for bar in axes.patches] == pytest.approx([row.importance for row in made.words()], rel=1e-5)
+    means = [row.importance for row in made.words()]
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx(means, rel=1e-5)
     low, high = (line.get_xdata() for line in axes.lines)
     frames = np.sort(made.word_importance(), axis=0)
     np.testing.assert_array_equal([low, high], [frames[4], frames[44]])  # of 50 frames, the 5th and the 45th

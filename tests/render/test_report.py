@@ -48,7 +48,8 @@ def test_ten_seconds_of_stereo_noise_stay_under_3_mb(make):
     random = np.random.default_rng(0)
     noise = {name: random.uniform(-1, 1, (2, 10 * 44100)).astype(np.float32)
              for name in ("audio", "factual", "counterfactual")}
-    html = report(make(" ".join(["word"] * 40), frames=500, times=np.linspace(0, 10, 501), audio=noise, sample_rate=44100))
+    prompt, times = " ".join(["word"] * 40), np.linspace(0, 10, 501)
+    html = report(make(prompt, frames=500, times=times, audio=noise, sample_rate=44100))
     assert len(html.encode()) < 3e6
 
 
@@ -75,7 +76,8 @@ def test_the_licence_of_what_is_not_ours_goes_with_it(make):
 
 
 def test_many_frames_are_averaged(make):
-    made = make("a dog", frames=50_000, importance=np.random.default_rng(0).random((50_000, 3)), audio={}, sample_rate=0)
+    importance = np.random.default_rng(0).random((50_000, 3))
+    made = make("a dog", frames=50_000, importance=importance, audio={}, sample_rate=0)
     found = data(report(made))["heat"]
     assert len(found["values"]) == 25_000 and len(found["times"]) == 25_001
     np.testing.assert_allclose(found["values"][7], made.importance[14:16].mean(0), atol=1e-4)

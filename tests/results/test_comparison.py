@@ -44,9 +44,11 @@ def test_other_methods_are_compared_by_shares():
 
 
 def test_other_prompts_are_matched_by_their_words():
-    found = compare(explained("a dog then a siren", [1, 2, 3, 4, 5]), explained("A cat then the Siren", [1, 2, 3, 4, 5]))
+    scores = [1, 2, 3, 4, 5]
+    found = compare(explained("a dog then a siren", scores), explained("A cat then the Siren", scores))
     assert [(word.text, word.first, word.second) for word in found.words] == [
-        ("a", 1, 1), ("dog", 2, None), ("cat", None, 2), ("then", 3, 3), ("a", 4, None), ("the", None, 4), ("siren", 5, 5)]
+        ("a", 1, 1), ("dog", 2, None), ("cat", None, 2), ("then", 3, 3), ("a", 4, None), ("the", None, 4),
+        ("siren", 5, 5)]
     assert [word.difference for word in found.words if word.first is None] == [None, None]
 
 

@@ -18,7 +18,10 @@ _SCRIPTS = ("vendor/wavesurfer.min.js", "vendor/regions.min.js", "colours.js", "
 
 
 def page(template: str, data: Mapping[str, Any], *, still: bool = False) -> str:
-    """``template`` filled with ``data``, which its scripts find as JSON in the element ``data``; a still page has none."""
+    """``template`` filled with ``data``, which its scripts find as JSON in the element ``data``.
+
+    A page that is ``still`` has neither scripts nor that element.
+    """
     scripts = [] if still else [_source(name) for name in _SCRIPTS]
     return _templates().get_template(template).render(
         **data, data=_json(data), style=_source("report.css"), scripts=scripts, policy=_policy(scripts),
