@@ -83,6 +83,14 @@ def test_many_frames_are_averaged(make):
     np.testing.assert_allclose(found["values"][7], made.importance[14:16].mean(0), atol=1e-4)
 
 
+def test_a_quiet_sound_looks_quiet_beside_the_original(make):
+    noise = 0.5 * np.random.default_rng(0).standard_normal(32000).astype(np.float32)
+    sounds = data(report(make(audio={"audio": noise, "counterfactual": 0.01 * noise})))["sounds"]
+    before, after = (np.frombuffer(base64.b64decode(s["spectrogram"]["levels"]), np.uint8) for s in sounds)
+    heard = after > 0
+    np.testing.assert_allclose((before.astype(float) - after)[heard] / 255 * 70, 40, atol=0.3)  # 0.01 is -40 dB
+
+
 def test_a_given_sound_is_called_so(make):
     html = report(make(generation_settings={"encoded": True}))
     assert "the model did not make it" in html and "what the model made of the whole prompt" not in html

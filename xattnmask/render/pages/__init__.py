@@ -13,7 +13,7 @@ from .comparison import comparison_data
 from .data import explanation_data
 from .index import Entry, index_data
 from .page import page
-from .sounds import NAMES, sound_data
+from .sounds import sounds_data
 
 __all__ = ["Entry", "comparison_report", "edit_report", "index_page", "report"]
 
@@ -43,8 +43,7 @@ def edit_report(prompt: str, edits: Sequence[str], sounds: Mapping[str, Any], sa
 
     ``sounds`` are float32 [samples] or [channels, samples] by name.
     """
-    data = {"prompt": prompt, "edits": list(edits),
-            "sounds": [sound_data(name, sounds[name], sample_rate) for name in NAMES if name in sounds]}
+    data = {"prompt": prompt, "edits": list(edits), "sounds": sounds_data(sounds, sample_rate)}
     return _written(page("edit.html", data), path)
 
 

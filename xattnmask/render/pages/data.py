@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ...errors import SettingError
 from ...results.aggregate import merge_subwords
 from ...results.explanation import Explanation
-from .sounds import GIVEN, NAMES, sound_data
+from .sounds import GIVEN, sounds_data
 
 MAX_CELLS = 120_000
 """Frames by words that a page holds at most; more frames than that allows are averaged in pairs, threes, ..."""
@@ -40,8 +40,7 @@ def explanation_data(explanation: Explanation) -> dict[str, Any]:
 
 def sounds(explanation: Explanation) -> list[dict[str, Any]]:
     """The sounds of the explanation, in the order in which they are shown."""
-    found = [sound_data(name, explanation.audio[name], explanation.sample_rate)
-             for name in NAMES if name in explanation.audio]
+    found = sounds_data(explanation.audio, explanation.sample_rate)
     if explanation.generation_settings.get("encoded"):
         found = [{**sound, "what": GIVEN} if sound["name"] == "audio" else sound for sound in found]
     return found

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ...sound import data_uri
-from ..spectrogram import FLOOR_DB, mel, spectrogram
+from ..spectrogram import FLOOR_DB, loudest_energy, mel, spectrogram
 
 GIVEN = "the sound that was given; the model did not make it"
 NAMES = {
@@ -27,22 +28,29 @@ OUTLINE = 600
 _TICKS_HZ = (200, 1000, 4000, 12000)
 
 
-def sound_data(name: str, audio: npt.NDArray[np.float32], rate: int) -> dict[str, Any]:
-    """What a page needs of one sound; JSON-able."""
+def sounds_data(sounds: Mapping[str, npt.NDArray[np.float32]], rate: int) -> list[dict[str, Any]]:
+    """What a page needs of several sounds, in the order of NAMES; how loud they look is relative to the first."""
+    shown = [name for name in NAMES if name in sounds]
+    loudest = loudest_energy(sounds[shown[0]], rate, BANDS) if shown else None
+    return [sound_data(name, sounds[name], rate, loudest) for name in shown]
+
+
+def sound_data(name: str, audio: npt.NDArray[np.float32], rate: int, loudest: float | None = None) -> dict[str, Any]:
+    """What a page needs of one sound; JSON-able. ``loudest`` as in :func:`spectrogram`."""
     title, what = NAMES[name]
     return {
         "name": name, "title": title, "what": what,
         "seconds": audio.shape[-1] / rate,
         "uri": data_uri(audio, rate) if audio.shape[-1] else None,
-        "spectrogram": _image(audio, rate),
+        "spectrogram": _image(audio, rate, loudest),
         "outline": _outline(audio),
         "ticks": _ticks(rate),
     }
 
 
-def _image(audio: npt.NDArray[np.float32], rate: int) -> dict[str, Any]:
+def _image(audio: npt.NDArray[np.float32], rate: int, loudest: float | None) -> dict[str, Any]:
     """Levels 0 to 255 by row, the highest band first, in base64; the page draws them in its own colours."""
-    decibels = spectrogram(audio, rate, BANDS)
+    decibels = spectrogram(audio, rate, BANDS, loudest)
     step = -(-decibels.shape[1] // COLUMNS)
     levels = np.rint((1 - decibels[::-1, ::step] / FLOOR_DB) * 255).astype(np.uint8)
     return {"rows": levels.shape[0], "columns": levels.shape[1], "levels": base64.b64encode(levels.tobytes()).decode()}
