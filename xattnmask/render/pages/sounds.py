@@ -31,7 +31,7 @@ _TICKS_HZ = (200, 1000, 4000, 12000)
 def sounds_data(sounds: Mapping[str, npt.NDArray[np.float32]], rate: int) -> list[dict[str, Any]]:
     """What a page needs of several sounds, in the order of NAMES; how loud they look is relative to the first."""
     shown = [name for name in NAMES if name in sounds]
-    loudest = loudest_energy(sounds[shown[0]], rate, BANDS) if shown else None
+    loudest = (loudest_energy(sounds[shown[0]], rate, BANDS) or None) if shown else None  # beside silence, its own
     return [sound_data(name, sounds[name], rate, loudest) for name in shown]
 
 
