@@ -19,9 +19,9 @@ BENCH ?= quality
 
 BIN := $(VENV)/bin
 CONSTRAINTS := constraints.txt
-PROJECTS := pyproject.toml adapters/transformers/pyproject.toml examples/foley/pyproject.toml
+PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,adapters/transformers adapters/diffusers examples/foley)
 AUDIOCRAFT := $(addprefix adapters/audiocraft/,pyproject.toml $(addprefix xattnmask_audiocraft/,install.py requirements.txt))
-EDITABLE = -e '.$(1)' -e './adapters/transformers$(1)' -e ./examples/foley
+EDITABLE = -e '.$(1)' -e './adapters/transformers$(1)' -e './adapters/diffusers$(1)' -e ./examples/foley
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c $(CONSTRAINTS)
 
 # Idle threads must sleep: on a busy machine, spinning ones make small models many times slower.
@@ -42,6 +42,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy xattnmask
 	$(BIN)/mypy adapters/transformers/xattnmask_transformers
+	$(BIN)/mypy adapters/diffusers/xattnmask_diffusers
 	$(BIN)/mypy adapters/audiocraft/xattnmask_audiocraft
 	$(BIN)/mypy examples/foley/xattnmask_foley
 

@@ -36,5 +36,17 @@ def audiogen(captions: int = 12, out: Path = OUT, threads: int = 2) -> None:
     run(captions, out, threads)
 
 
+@app.command()
+def edit(
+    captions: int = 100, split: str = "test", start: int = 0, rule: str = "", depth: str = "", out: Path = OUT,
+    name: str = "edit", threads: int = 1,
+) -> None:  # fmt: skip
+    """Take words away and have the judge hear what is gone; splits: test, validation (to choose a rule by)."""
+    from .edit import run
+
+    settings = {key: value for key, value in (("rule", rule), ("depth", depth)) if value}
+    run(captions, split, start, out, threads, settings, name)
+
+
 if __name__ == "__main__":
     app()

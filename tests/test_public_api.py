@@ -12,7 +12,8 @@ import pytest
 import xattnmask
 from xattnmask import errors
 
-HEAVY = ("torch", "matplotlib", "pandas", "xarray", "transformers", "rich", "typer", "soundfile")
+HEAVY = ("torch", "matplotlib", "pandas", "xarray", "transformers", "rich", "typer", "soundfile", "soxr", "jinja2",
+         "IPython")
 
 
 @pytest.mark.parametrize("name", xattnmask.__all__)

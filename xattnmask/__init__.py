@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .adapter import Adapter
+    from .editing import edit
+    from .edits import WordEdit
     from .errors import (
         CheckpointError,
         FormatError,
@@ -43,14 +45,18 @@ if TYPE_CHECKING:
     from .plugins.hookspecs import hookimpl
     from .plugins.listeners import PluginWarning, register, unregister
     from .plugins.offers import Checkpoint, Judge
-    from .results import Explanation, WordTable
+    from .progress_bar import progress
+    from .results import Comparison, Explanation, WordTable, compare
     from .sites import Site
+    from .sound import read_audio
     from .text import Token, Word
 
     __version__: str
 
 _HOMES = {
     "adapter": ["Adapter"],
+    "editing": ["edit"],
+    "edits": ["WordEdit"],
     "errors": [
         "CheckpointError",
         "FormatError",
@@ -78,8 +84,10 @@ _HOMES = {
     "plugins.hookspecs": ["hookimpl"],
     "plugins.listeners": ["PluginWarning", "register", "unregister"],
     "plugins.offers": ["Checkpoint", "Judge"],
-    "results": ["Explanation", "WordTable"],
+    "progress_bar": ["progress"],
+    "results": ["Comparison", "Explanation", "WordTable", "compare"],
     "sites": ["Site"],
+    "sound": ["read_audio"],
     "text": ["Token", "Word"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -89,6 +97,7 @@ __all__ = [  # resolved by __getattr__; a test keeps the two lists equal
     "Attribution",
     "Checkpoint",
     "CheckpointError",
+    "Comparison",
     "Explanation",
     "FormatError",
     "Generation",
@@ -112,16 +121,21 @@ __all__ = [  # resolved by __getattr__; a test keeps the two lists equal
     "Token",
     "UnknownKeyError",
     "Word",
+    "WordEdit",
     "WordTable",
     "XattnmaskError",
     "__version__",
     "capture_attention",
+    "compare",
+    "edit",
     "explain",
     "hookimpl",
     "list_methods",
     "list_models",
     "load",
     "patch",
+    "progress",
+    "read_audio",
     "regenerate",
     "register",
     "unregister",

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .errors import PromptError, SettingError
 from .generation import Generation
 from .sites import Site
+from .sound import check_audio
 from .text import Token
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 
 DEFAULT_DURATION = 5.0
 """Seconds of audio where none are asked for: the paper's."""
+_SLACK = 0.01  # seconds a sound may exceed the longest, which is rarely a whole number of samples
 
 
 class Adapter(ABC):
@@ -122,8 +125,44 @@ class Adapter(ABC):
             raise SettingError(f"duration must be above 0 and at most {self.max_duration:g} s, not {duration:g}")
         return self._generate(prompt, tokens, seed=seed, duration=duration, guidance=guidance, **settings)
 
+    def encode(self, prompt: str, audio: np.ndarray, sample_rate: int) -> Generation:
+        """Take in a sound that the model did not make, as if it had made it from ``prompt``, to be explained.
+
+        Needs an adapter that implements :meth:`_encode`.
+
+        Args:
+            prompt: the text whose words are to account for the sound.
+            audio: float [samples] or [channels, samples]; resampled and averaged to the backbone's channels.
+            sample_rate: its samples a second.
+
+        Raises:
+            PromptError: the prompt is empty or too long.
+            SettingError: the audio is empty, not finite, of a wrong shape or longer than the backbone can make; or the
+                adapter cannot take sounds in.
+        """
+        tokens, audio = self.check_prompt(prompt), check_audio(audio)
+        if sample_rate <= 0:
+            raise SettingError(f"the sample rate must be above 0, not {sample_rate}")
+        seconds = audio.shape[-1] / sample_rate
+        if seconds > self.max_duration + _SLACK:
+            most = f"the model makes at most {self.max_duration:g} s"
+            raise SettingError(f"the audio has {seconds:.2f} s and {most}: cut it")
+        return self._encode(prompt, tokens, audio, sample_rate)
+
+    def _encode(self, prompt: str, tokens: tuple[Token, ...], audio: np.ndarray, sample_rate: int) -> Generation:
+        """Called by :meth:`encode` after the arguments have been checked; the generation has ``encoded=True``.
+
+        :func:`xattnmask.sound.resample` and :func:`xattnmask.sound.with_channels` bring the audio into form. Optional.
+        """
+        raise SettingError(f"adapter {self.key!r} cannot take in a sound that its model did not make")
+
     def regenerate(self, generation: Generation, seed: int | None = None) -> Generation:
-        """Generate again with the prompt and settings of ``generation``: what a mask is judged by when patched."""
+        """Generate again with the prompt and settings of ``generation``: what a mask is judged by when patched.
+
+        Raises SettingError for a sound that the model did not make.
+        """
+        if generation.encoded:
+            raise SettingError("the model did not make this sound, so that no seed makes it again")
         seed = generation.seed if seed is None else seed
         return self.generate(generation.prompt, seed=seed, **generation.settings)
 

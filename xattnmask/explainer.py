@@ -20,6 +20,7 @@ from .methods.base import Attribution
 from .patching import patch
 from .plugins.listeners import listeners
 from .plugins.registry import method as load_method
+from .positions import by_frame, by_position
 from .replaying import Replayer, mask_roles
 from .results import Explanation, diagnose
 
@@ -79,7 +80,7 @@ def regenerate(model: Adapter, generation: Generation, explanation: Explanation)
 
 def frame_importance(attribution: Attribution, generation: Generation) -> np.ndarray:
     """Importance by frame, float32 [frames, tokens]: the mean over the positions that emit each frame."""
-    return _by_frame(attribution.importance, generation)
+    return by_frame(attribution.importance, generation.positions)
 
 
 def position_mask(importance: np.ndarray, generation: Generation) -> np.ndarray:
@@ -88,15 +89,7 @@ def position_mask(importance: np.ndarray, generation: Generation) -> np.ndarray:
     ``importance`` [frames, tokens] that leaves [0, 1] is stretched over it from its lowest value to its highest. A
     position that emits nothing takes the mask of the nearest one that does.
     """
-    importance, positions = _unit_range(importance), generation.positions
-    emitted = np.bincount(positions.ravel())
-    total = np.zeros((len(emitted), importance.shape[1]))
-    np.add.at(total, positions, importance[:, None, :])
-    mask = (total / np.maximum(emitted, 1)[:, None]).clip(0, 1).astype(np.float32)
-    used = np.flatnonzero(emitted)
-    nearest = used[np.abs(np.arange(len(emitted))[:, None] - used).argmin(1)]
-    found: np.ndarray = mask[nearest]
-    return found
+    return by_position(_unit_range(importance), generation.positions)
 
 
 def _unit_range(importance: np.ndarray) -> np.ndarray:
@@ -105,11 +98,6 @@ def _unit_range(importance: np.ndarray) -> np.ndarray:
     if low >= 0 and high <= 1:
         return importance
     return (importance - low) / (high - low) if high > low else np.ones_like(importance)
-
-
-def _by_frame(values: np.ndarray, generation: Generation) -> np.ndarray:
-    mean: np.ndarray = values[generation.positions].mean(1, dtype=np.float64).astype(np.float32)
-    return mean
 
 
 def _explanation(model: Adapter, generation: Generation, method: str, seed: int, found: Attribution) -> Explanation:
@@ -127,7 +115,7 @@ def _explanation(model: Adapter, generation: Generation, method: str, seed: int,
         model=generation.model,
         checkpoint=generation.checkpoint,
         seed=generation.seed,
-        generation_settings={"seed": generation.seed, **generation.settings},
+        generation_settings={"seed": generation.seed, **generation.settings, **_encoded(generation)},
         versions=_versions(model),
         losses={name: list(values) for name, values in found.losses.items()},
         converged=found.converged,
@@ -144,7 +132,7 @@ def _frame_fields(model: Adapter, generation: Generation, found: Attribution) ->
     return {
         "times": generation.times,
         "importance": frame_importance(found, generation),
-        "attention": _by_frame(attention, generation),
+        "attention": by_frame(attention, generation.positions),
     }
 
 
@@ -157,6 +145,11 @@ def _regenerated_by_step(
     model: DiffusionAdapter, generation: Generation, explanation: Explanation, mask: np.ndarray
 ) -> np.ndarray:
     return regenerate_steps(model, generation, explanation, mask, **_mask_settings(model, explanation))
+
+
+def _encoded(generation: Generation) -> dict[str, bool]:
+    """Tells a sound that the model did not make, where it did not."""
+    return {"encoded": True} if generation.encoded else {}
 
 
 def _check_model(model: Adapter, generation: Generation) -> None:

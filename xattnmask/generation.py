@@ -30,6 +30,7 @@ class Generation:
         noise_levels: for a diffusion model, float64 [steps]: the share of noise in what the denoiser was given at each
             call, sigma / sqrt(alpha^2 + sigma^2), from 1 (all noise) to 0; None for an autoregressive model.
         replay: tensors by name, private to the adapter that made it (codes, latents, noise).
+        encoded: the model did not make it, but took it in (:meth:`Adapter.encode`): no seed repeats it.
     """
 
     prompt: str
@@ -44,6 +45,7 @@ class Generation:
     positions: np.ndarray
     noise_levels: np.ndarray | None = None
     replay: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    encoded: bool = False
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -54,3 +56,9 @@ class Generation:
     def duration(self) -> float:
         """Length of the audio in seconds."""
         return float(self.audio.shape[-1] / self.sample_rate)
+
+    def _repr_html_(self) -> str:
+        from .html import sound_html
+
+        made = "taken in" if self.encoded else f"seed {self.seed}"
+        return sound_html(self.prompt, self.audio, self.sample_rate, f"{self.checkpoint}, {made}")

@@ -54,7 +54,8 @@ class FakeExplainer(ModuleType):
         explanation = Explanation(
             prompt=generation.prompt, tokens=generation.tokens, times=generation.times, importance=importance,
             method=method, model=generation.model, checkpoint=generation.checkpoint, seed=seed,
-            generation_settings=generation.settings, diagnostics=("the mask is a fake",),
+            generation_settings={**generation.settings, **({"encoded": True} if generation.encoded else {})},
+            diagnostics=("the mask is a fake",),
         )
         relay.xattnmask_end(explanation=explanation)
         return explanation

@@ -10,7 +10,7 @@ import pytest
 
 from xattnmask import Explanation, NumericalError
 
-FILES = ["audio.wav", "counterfactual.wav", "explanation.json", "factual.wav", "heatmap.png"]
+FILES = ["audio.wav", "counterfactual.wav", "explanation.json", "factual.wav", "heatmap.png", "report.html"]
 
 
 @pytest.fixture
@@ -104,7 +104,10 @@ def test_a_prompt_that_looks_like_an_option_goes_after_two_dashes(run, explainer
     (["a", "--device", "gpu"], "no device 'gpu'"),
     (["a", "--dtype", "float31"], "no dtype 'float31': did you mean float32"),
     (["a", "--nothing"], "--nothing"),
-    ([], "PROMPT"),
+    ([], "give a PROMPT, or --prompts FILE"),
+    (["a", "--prompts", "file"], "give a PROMPT or --prompts FILE, not both"),
+    (["--prompts", "file", "--audio", "a.wav"], "--audio goes with one PROMPT"),
+    (["a", "--audio", "a.wav", "--duration", "1"], "--duration and --guidance are for generating"),
 ])
 def test_bad_input_is_one_line_and_exit_code_2(run, explainer, out, arguments, told):
     result = run("explain", *arguments, "--out", out)

@@ -11,8 +11,11 @@ from typing import Any, NoReturn
 import typer
 
 from ..errors import XattnmaskError
+from .compare import compare
+from .edit import edit
 from .explain import explain
 from .listing import methods, models
+from .plot import plot
 
 app = typer.Typer(
     name="xattnmask",
@@ -20,6 +23,9 @@ app = typer.Typer(
     epilog="Start with: xattnmask explain 'a dog barks then a siren wails'",
 )
 app.command()(explain)
+app.command()(edit)
+app.command()(compare)
+app.command()(plot)
 app.command()(models)
 app.command()(methods)
 

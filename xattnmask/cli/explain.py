@@ -1,23 +1,24 @@
-"""``xattnmask explain``: from a prompt to files and a table of words."""
+"""``xattnmask explain``: from a prompt, or many, to files and a table of words."""
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import typer
 
-from ..loading import DEFAULT_CHECKPOINT, DTYPES
-from . import report
+from ..errors import SettingError
+from ..loading import DEFAULT_CHECKPOINT
+from . import batch, report
+from .folder import output_folder
 from .job import DEFAULT_DURATION, run
 from .options import CONTEXTS, PRESETS, Options, complete_checkpoint, complete_method, complete_model
+from .shared import AS_JSON, DEBUG, DEVICE, DTYPE, REPORT
 
 
 def explain(
-    prompt: str = typer.Argument(..., metavar="PROMPT", help="What the model is to make a sound of."),
+    prompt: str | None = typer.Argument(None, metavar="PROMPT", help="What the model is to make a sound of."),
     model: str | None = typer.Option(
         None, metavar="KEY", autocompletion=complete_model,
         help="Model key; see: xattnmask models. By default the checkpoint's own."),
@@ -35,32 +36,37 @@ def explain(
         None, metavar="|".join(CONTEXTS), help="What an audio token may see of the past."),
     steps: int | None = typer.Option(None, metavar="N", help="Steps of optimisation."),
     preset: str | None = typer.Option(None, metavar="|".join(PRESETS), help="Settings to start from."),
+    audio: str | None = typer.Option(
+        None, metavar="FILE", help="Explain this sound, which the model did not make, in place of a generated one."),
+    prompts: str | None = typer.Option(
+        None, metavar="FILE", help="Explain many prompts: a text file, one a line, or a CSV with a column caption."),
     out: str = typer.Option("xattnmask-out", metavar="DIR", help="Folder for the files."),
-    device: str = typer.Option("cpu", help="cpu, cuda, cuda:1, mps or xpu."),
-    dtype: str = typer.Option("float32", help=f"{', '.join(DTYPES[:-1])} or {DTYPES[-1]}."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object in place of the table."),
-    debug: bool = typer.Option(False, "--debug", help="Show where an unexpected error came from."),
+    with_report: bool = REPORT,
+    device: str = DEVICE,
+    dtype: str = DTYPE,
+    as_json: bool = AS_JSON,
+    debug: bool = DEBUG,
 ) -> None:
     """Generate audio from PROMPT and tell which words made which part of it."""
-    options = Options(prompt, model, checkpoint, seed, duration, guidance, method, context, steps, preset, Path(out),
-                      device, dtype)
+    _check_given(prompt, prompts, audio)
+    options = Options(
+        prompt=prompt or "", model=model, checkpoint=checkpoint, seed=seed, duration=duration, guidance=guidance,
+        method=method, context=context, steps=steps, preset=preset, out=Path(out), device=device, dtype=dtype,
+        audio=None if audio is None else Path(audio), report=with_report)
+    if prompts is not None:
+        batch.explain_all(options, Path(prompts), as_json)
+        return
     options.check()
-    with _output_folder(options.out) as folder, redirect_stdout(sys.stderr if as_json else sys.stdout):
+    with output_folder(options.out) as folder, redirect_stdout(sys.stderr if as_json else sys.stdout):
         outcome = run(options, folder)
     report.print_json(outcome) if as_json else report.print_text(outcome)
 
 
-@contextmanager
-def _output_folder(path: Path) -> Iterator[Path]:
-    """The folder to write in, made and tried now; folders made here are taken away if nothing came of it."""
-    from ..results import check_writable
-
-    made = [folder for folder in (path, *path.parents) if not os.path.exists(folder)]
-    try:
-        check_writable(path)
-        yield path
-    except BaseException:
-        with suppress(OSError):
-            for folder in made:
-                folder.rmdir()
-        raise
+def _check_given(prompt: str | None, prompts: str | None, audio: str | None) -> None:
+    """A prompt or a file of prompts, not both; a sound goes with one prompt."""
+    if prompt is None and prompts is None:
+        raise SettingError("give a PROMPT, or --prompts FILE for many")
+    if prompt is not None and prompts is not None:
+        raise SettingError("give a PROMPT or --prompts FILE, not both")
+    if audio is not None and prompts is not None:
+        raise SettingError("--audio goes with one PROMPT, not with --prompts")

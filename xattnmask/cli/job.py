@@ -1,4 +1,4 @@
-"""The work behind ``xattnmask explain``: load, generate, explain, regenerate, write."""
+"""The work behind ``xattnmask explain``: load, generate or take in, explain, regenerate, write."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..loading import load
+from ..progress_bar import progress_bar, stderr_console
 from .options import Options
-from .progress import progress_bar, stderr_console
 
 if TYPE_CHECKING:
     from ..adapter import Adapter
@@ -25,6 +25,7 @@ DEFAULT_DURATION = 5.0
 """Seconds of audio when nothing is said, or the model's most if that is less."""
 
 FILES = {
+    "report": "report.html",
     "heatmap": "heatmap.png",
     "audio": "audio.wav",
     "factual": "factual.wav",
@@ -43,45 +44,78 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def run(options: Options, folder: Path) -> Outcome:
-    """Do what ``options`` ask for and write the files into ``folder``, all or none."""
-    console, seconds = stderr_console(), {}
+class Stages:
+    """Shows on stderr what is being done, and notes how long it took."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._console = stderr_console()
 
     @contextmanager
-    def stage(name: str, doing: str | None = None) -> Iterator[None]:
+    def __call__(self, name: str, doing: str | None = None) -> Iterator[None]:
+        """One stage; without words for it, with the progress bar of an explanation."""
         start = time.perf_counter()
-        with console.status(doing) if doing else progress_bar(console):
+        with self._console.status(doing) if doing else progress_bar(self._console):
             yield
-        seconds[name] = time.perf_counter() - start
+        self.seconds[name] = time.perf_counter() - start
 
+
+def run(options: Options, folder: Path) -> Outcome:
+    """Do what ``options`` ask for and write the files into ``folder``, all or none."""
+    stage = Stages()
+    return run_with(load_model(options, stage), options, folder, stage)
+
+
+def load_model(options: Options, stage: Stages) -> Adapter:
+    """The model that ``options`` name."""
     with stage("load", "loading the model"):
-        model = load(options.model, options.checkpoint, device=options.device, dtype=options.dtype)
-    with stage("generate", "generating audio"):
+        return load(options.model, options.checkpoint, device=options.device, dtype=options.dtype)
+
+
+def run_with(model: Adapter, options: Options, folder: Path, stage: Stages) -> Outcome:
+    """As :func:`run`, with a model that is loaded."""
+    with stage("generate", "generating audio" if options.audio is None else "reading audio"):
         generation = _generate(model, options)
     from ..explainer import explain, regenerate  # only now: it needs torch, which takes a second to import
 
     with stage("explain"):
         explanation = explain(model, generation, method=options.method, seed=options.seed, **options.explain_settings())
-    with stage("regenerate", "regenerating audio with and without the important words"):
-        sounds = {"audio": generation.audio, **regenerate(model, generation, explanation)}
+    sounds = {"audio": generation.audio}
+    if not generation.encoded:
+        with stage("regenerate", "regenerating audio with and without the important words"):
+            sounds.update(regenerate(model, generation, explanation))
     with stage("write", "writing files"):
         explanation = replace(explanation, audio=sounds, sample_rate=generation.sample_rate)
-        files = _write(explanation, folder)
-    return Outcome(explanation, files, seconds)
+        files = _write(explanation, folder, options.report)
+    return Outcome(explanation, files, stage.seconds)
 
 
 def _generate(model: Adapter, options: Options) -> Generation:
+    """Audio from the prompt, or the given sound taken in."""
+    if options.audio is not None:
+        from ..sound import read_audio
+
+        return model.encode(options.prompt, *read_audio(options.audio))
     duration = min(DEFAULT_DURATION, model.max_duration) if options.duration is None else options.duration
     return model.generate(options.prompt, seed=options.seed, duration=duration, **options.generate_settings())
 
 
-def _write(explanation: Explanation, folder: Path) -> dict[str, Path]:
-    """Write all files under another name first, so that a run that is stopped leaves ``folder`` as it was."""
-    from ..render import heatmap
+def _write(explanation: Explanation, folder: Path, with_report: bool) -> dict[str, Path]:
+    """Write all files under another name first, so that a run that is stopped leaves ``folder`` as it was.
+
+    Those of an earlier run that this one does not write are removed: they would be of another sound.
+    """
+    from ..render import heatmap, report
     from ..results.files import write_files
 
     with tempfile.TemporaryDirectory(prefix=".xattnmask-", dir=folder) as staging:
-        heatmap(explanation, Path(staging) / "heatmap.png")
+        if with_report:
+            report(explanation, Path(staging) / FILES["report"])
+        heatmap(explanation, Path(staging) / FILES["heatmap"])
         explanation.save(staging)
-        write_files(folder, {name: partial(shutil.copyfile, Path(staging) / name) for name in FILES.values()})
-    return {kind: folder / name for kind, name in FILES.items()}
+        made = {kind: name for kind, name in FILES.items() if (Path(staging) / name).exists()}
+        write_files(folder, {name: partial(shutil.copyfile, Path(staging) / name) for name in made.values()})
+    for name in FILES.values():
+        if name not in made.values():
+            (folder / name).unlink(missing_ok=True)
+    return {kind: folder / name for kind, name in made.items()}

@@ -10,12 +10,10 @@ import typer
 
 from ..listing import ModelInfo, list_checkpoints, list_methods, list_models
 from ..plugins.discovery import ADAPTERS, METHODS, Offer, nothing_installed
-
-_JSON = typer.Option(False, "--json", help="Print one JSON object.")
-_DEBUG = typer.Option(False, "--debug", help="Show where an unexpected error came from.")
+from .shared import AS_JSON, DEBUG
 
 
-def models(as_json: bool = _JSON, debug: bool = _DEBUG) -> None:
+def models(as_json: bool = AS_JSON, debug: bool = DEBUG) -> None:
     """List the installed models and named checkpoints; none of them is imported."""
     found, checkpoints = list_models(), list_checkpoints()
     if as_json:
@@ -33,7 +31,7 @@ def models(as_json: bool = _JSON, debug: bool = _DEBUG) -> None:
         _table(("CHECKPOINT", "DISTRIBUTION", "VERSION", "STATUS"), [_offer_row(offer) for offer in checkpoints])
 
 
-def methods(as_json: bool = _JSON, debug: bool = _DEBUG) -> None:
+def methods(as_json: bool = AS_JSON, debug: bool = DEBUG) -> None:
     """List the installed attribution methods; none of them is imported."""
     found = list_methods()
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,12 @@ class Options:
     out: Path
     device: str
     dtype: str
+    audio: Path | None = None
+    report: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """What shapes the results of a batch: everything but the prompt and the folder, JSON-able."""
+        return {name: value for name, value in asdict(self).items() if name not in ("prompt", "out", "audio")}
 
     def generate_settings(self) -> dict[str, Any]:
         """Arguments of ``generate`` that were given."""
@@ -53,6 +59,8 @@ class Options:
             raise SettingError(f"steps must be at least 1, not {self.steps}")
         if not 0 <= self.seed < 2**63:
             raise SettingError(f"seed must be between 0 and 2**63 - 1, not {self.seed}")
+        if self.audio is not None and (self.duration, self.guidance) != (None, None):
+            raise SettingError("--duration and --guidance are for generating: they do not go with --audio")
         _check_choice("context", self.context, CONTEXTS)
         _check_choice("preset", self.preset, PRESETS)
         _check_choice("dtype", self.dtype, DTYPES)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..adapter import Adapter
+from ..edits import MAX_WEIGHT
 from ..errors import SettingError
 from ..sites import Role, Site
 from .call import AttentionCall, SdpaCall, SoftmaxCall
@@ -59,6 +60,7 @@ __all__ = [
     "patch_steps",
     "reading_sites",
     "record_history",
+    "reweigh",
     "select_sites",
 ]
 
@@ -91,7 +93,7 @@ def patch(
             role or stream.
         SiteNotFoundError, SiteNotSeenError, SiteCallCountError, PatchError: see :func:`intercept`.
     """
-    tensor = _as_mask(mask)
+    tensor = _as_factors(mask, "mask", 1)
     masked, encoded = _interventions(tensor, rule, heads)
     return _patched(model, masked, encoded, tensor.shape[-1], layers, roles, streams, rows, strict)
 
@@ -113,7 +115,7 @@ def patch_steps(
 
     Raises: as :func:`patch`.
     """
-    tensor = _as_mask(masks)
+    tensor = _as_factors(masks, "mask", 1)
     if len(tensor) != len(steps):
         raise SettingError(f"{len(tensor)} masks for {len(steps)} steps: give one each")
     pairs = [_interventions(mask[None], rule, heads) for mask in tensor]
@@ -121,6 +123,25 @@ def patch_steps(
     patched = _patched(model, masked, encoded, tensor.shape[-1], layers, roles, streams, rows, strict)
     with model.encoding_by_step(), patched as record:
         yield record
+
+
+def reweigh(
+    model: Adapter, weights: Tensor | np.ndarray[Any, Any], *, rule: Rule = "bias", layers: Layers = "all",
+    heads: Sequence[int] | None = None, roles: Sequence[Role] | None = None, streams: Sequence[str] | None = None,
+    rows: Rows | None = None, strict: bool = True,
+) -> AbstractContextManager[PatchRecord]:  # fmt: skip
+    """Weaken or strengthen the prompt's tokens in the attention of ``model`` while the context is open.
+
+    As :func:`patch`, but ``weights`` lie in [0, MAX_WEIGHT] (4): below 1 a token is weakened, at 0 it is gone, above 1
+    it is strengthened. A text encoder takes no weight above 1: a token that is read more there blurs the others.
+
+    Raises:
+        SettingError: the weights are not finite, not in [0, MAX_WEIGHT], not float, of a wrong shape; else as patch.
+        SiteNotFoundError, SiteNotSeenError, SiteCallCountError, PatchError: see :func:`intercept`.
+    """
+    tensor = _as_factors(weights, "weight", MAX_WEIGHT)
+    masked, encoded = _interventions(tensor, rule, heads)
+    return _patched(model, masked, encoded, tensor.shape[-1], layers, roles, streams, rows, strict)
 
 
 @contextmanager
@@ -148,8 +169,9 @@ def capture_attention(
 def _interventions(
     mask: Tensor, rule: Rule, heads: Sequence[int] | None
 ) -> tuple[MaskIntervention, MaskIntervention]:
-    """What masks the sites where audio reads, and what masks text encoders."""
-    return MaskIntervention(mask, rule, heads), MaskIntervention(mask if mask.ndim == 2 else mask.amax(1), "bias")
+    """What acts where audio reads; and in text encoders, by ``bias``, once for all positions, at most at 1."""
+    shared = (mask if mask.ndim == 2 else mask.amax(1)).clamp(max=1)
+    return MaskIntervention(mask, rule, heads), MaskIntervention(shared, "bias")
 
 
 def _patched(
@@ -175,17 +197,18 @@ def _choose(
     return masked_sites(sites, layers, roles=roles, streams=streams)
 
 
-def _as_mask(mask: Tensor | np.ndarray[Any, Any]) -> Tensor:
-    if isinstance(mask, np.ndarray):
-        mask = torch.tensor(mask)  # a copy: the array may be read-only
-    if not isinstance(mask, Tensor) or not mask.is_floating_point():
-        kind = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
-        raise SettingError(f"a mask is a float torch tensor or numpy array, not {kind}")
-    if mask.ndim not in (2, 3) or mask.numel() == 0:
-        raise SettingError(f"a mask is [B, L] or [B, T, L], not {list(mask.shape)}: add a batch dimension of 1")
-    low, high = (float(value) for value in torch.aminmax(mask.detach()))
+def _as_factors(value: Tensor | np.ndarray[Any, Any], name: str, most: float) -> Tensor:
+    """``value`` as a tensor of factors in [0, ``most``], [B, L] or [B, T, L]; ``name`` names it in errors."""
+    if isinstance(value, np.ndarray):
+        value = torch.tensor(value)  # a copy: the array may be read-only
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        raise SettingError(f"a {name} is a float torch tensor or numpy array, not {kind}")
+    if value.ndim not in (2, 3) or value.numel() == 0:
+        raise SettingError(f"a {name} is [B, L] or [B, T, L], not {list(value.shape)}: add a batch dimension of 1")
+    low, high = (float(bound) for bound in torch.aminmax(value.detach()))
     if not (math.isfinite(low) and math.isfinite(high)):  # NaN anywhere is NaN in both
-        raise SettingError("the mask holds NaN or infinity")
-    if low < 0 or high > 1:
-        raise SettingError(f"a mask lies in [0, 1]; this one spans {low:g} to {high:g}")
-    return mask
+        raise SettingError(f"the {name} holds NaN or infinity")
+    if low < 0 or high > most:
+        raise SettingError(f"a {name} lies in [0, {most:g}]; this one spans {low:g} to {high:g}")
+    return value

@@ -42,14 +42,22 @@ def heatmap(explanation: Explanation, path: str | os.PathLike[str] | None = None
         SettingError: the prompt has no words, or ``path`` has another suffix.
         OutputError: the file cannot be written.
     """
-    suffix = "" if path is None else Path(path).suffix.lower()
-    if path is not None and suffix not in FORMATS:
-        raise SettingError(f"cannot draw {path}: the name must end in {', '.join(FORMATS)}")
+    check_path(path)
     if not explanation.words_in_prompt:
         raise SettingError("there are no words to draw in this prompt")
-    figure = _draw(explanation)
+    return save(_draw(explanation), path)
+
+
+def check_path(path: str | os.PathLike[str] | None) -> None:
+    """Raise SettingError unless ``path`` is None or ends in one of FORMATS."""
+    if path is not None and Path(path).suffix.lower() not in FORMATS:
+        raise SettingError(f"cannot draw {path}: the name must end in {', '.join(FORMATS)}")
+
+
+def save(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
+    """``figure``, saved to ``path`` too where one is given, whole or not at all; raises OutputError."""
     if path is not None:
-        write_file(path, lambda temporary: _save(figure, temporary, suffix[1:]))
+        write_file(path, lambda temporary: _save(figure, temporary, Path(path).suffix.lower()[1:]))
     return figure
 
 
@@ -82,7 +90,7 @@ def _draw_sound(axes: Axes, bar: Axes, sound: Any, explanation: Explanation) -> 
                     [f"{hertz // 1000}k" if hertz >= 1000 else str(hertz) for hertz in ticks])
     axes.set_ylabel("frequency (Hz)", fontsize=9)
     axes.tick_params(labelsize=8)
-    _colour_bar(image, bar, "dB")
+    colour_bar(image, bar, "dB")
 
 
 def _draw_words(axes: Axes, bar: Axes, explanation: Explanation, inches: float) -> None:
@@ -94,7 +102,7 @@ def _draw_words(axes: Axes, bar: Axes, explanation: Explanation, inches: float) 
     axes.set_ylim(len(words), 0)
     axes.set_xlim(times[0], times[-1])
     size = min(9.5, 60 * inches / len(words))
-    axes.set_yticks(np.arange(len(words)) + 0.5, [_label(word.text) for word in words], fontsize=size)
+    axes.set_yticks(np.arange(len(words)) + 0.5, [word_label(word.text) for word in words], fontsize=size)
     for label in axes.get_yticklabels():
         label.set_parse_math(False)
     axes.tick_params(axis="y", length=0)
@@ -102,17 +110,19 @@ def _draw_words(axes: Axes, bar: Axes, explanation: Explanation, inches: float) 
     axes.set_xlabel("time (s)", fontsize=9)
     for edge in range(1, len(words)):
         axes.axhline(edge, color="white", linewidth=0.6, alpha=0.25)
-    _colour_bar(mesh, bar, "importance")
+    colour_bar(mesh, bar, "importance")
 
 
-def _colour_bar(image: Any, axes: Axes, label: str) -> None:
+def colour_bar(image: Any, axes: Axes, label: str) -> None:
+    """The scale of ``image`` in ``axes``."""
     bar = axes.figure.colorbar(image, cax=axes)
     bar.set_label(label, fontsize=9)
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_linewidth(0.5)
 
 
-def _label(word: str) -> str:
+def word_label(word: str) -> str:
+    """``word`` as a figure can show it: cut where it is long, without control characters."""
     return fit(printable(word), _LABEL_CELLS).strip()
 
 

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from .comparison import Comparison, WordDifference, compare
 from .diagnostics import diagnose
 from .explanation import Explanation
 from .files import check_writable
 from .table import WordScore, WordTable
 
-__all__ = ["Explanation", "WordScore", "WordTable", "check_writable", "diagnose"]
+__all__ = [
+    "Comparison",
+    "Explanation",
+    "WordDifference",
+    "WordScore",
+    "WordTable",
+    "check_writable",
+    "compare",
+    "diagnose",
+]

@@ -221,6 +221,11 @@ class Explanation:
 
         return load(folder, audio)
 
+    def _repr_html_(self) -> str:
+        from ..html import explanation_html
+
+        return explanation_html(self)
+
     def __str__(self) -> str:
         first, last = self.times[0], self.times[-1]
         head = (f'"{printable(self.prompt)}"\n{self.model} ({self.checkpoint}), seed {self.seed}, '

@@ -67,3 +67,8 @@ class WordTable(Sequence[WordScore]):
             MissingLibraryError: pandas is not installed.
         """
         return pandas().DataFrame(self.as_dicts(), columns=["text", "start", "end", "importance"])
+
+    def _repr_html_(self) -> str:
+        from ..html import table_html
+
+        return table_html(self)

@@ -20,10 +20,12 @@ from xattnmask.errors import SettingError
 from xattnmask.generation import Generation
 from xattnmask.plugins.hookspecs import hookimpl
 from xattnmask.sites import Site
+from xattnmask.sound import resample, with_channels
 from xattnmask.text import Token
 
 from .caches import cross_offset, self_offset
 from .checks import check_causal, check_codes
+from .codes import encode
 from .delay import delay, delays, emitters, undelay
 from .loading import load, token_limit
 from .sampling import FiniteLogits, Recorder, Sampling, seeded
@@ -125,6 +127,24 @@ class MusicGen(Adapter):
             times=np.arange(frames + 1) * self.frame,
             positions=emitters(frames, self.delays),
             replay={"codes": undelay(recorder.columns, self.delays, frames).cpu()},
+        )
+
+    @torch.no_grad()
+    def _encode(self, prompt: str, tokens: tuple[Token, ...], audio: np.ndarray, sample_rate: int) -> Generation:
+        codec = self.backbone.audio_encoder
+        rate, channels = codec.config.sampling_rate, self.backbone.decoder.config.audio_channels
+        rows = with_channels(resample(audio, sample_rate, rate), channels)
+        codes = encode(codec, rows, self.backbone.decoder.config.num_codebooks // channels)[:, : self._longest()]
+        frames, least = codes.shape[1], max(int(self.delays.max()), 1)
+        if frames < least:
+            raise SettingError(f"the audio must have at least {least * self.frame:g} s with this model")
+        return Generation(
+            prompt=prompt, tokens=tokens, seed=0, model=self.key, checkpoint=self.checkpoint,
+            audio=np.squeeze(rows, 0) if channels == 1 else rows, sample_rate=rate,
+            settings={"duration": frames * self.frame},
+            times=np.arange(frames + 1) * self.frame,
+            positions=emitters(frames, self.delays),
+            replay={"codes": codes.cpu()}, encoded=True,
         )
 
     def _project(self, text: torch.Tensor) -> torch.Tensor:

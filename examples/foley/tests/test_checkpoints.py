@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 from xattnmask_foley.checkpoint import FOLDER
 from xattnmask_foley.judge import FoleyJudge
 from xattnmask_foley.training.card import hear
 from xattnmask_foley.training.codec import decode, encode
 from xattnmask_foley.training.corpus import TEST, captions, clips
-from xattnmask_foley.world import SAMPLE_RATE, SOURCES, parse, truth
+from xattnmask_foley.world import SAMPLE_RATE, SOURCES, parse, render, truth
 
 import xattnmask as xm
 
@@ -75,3 +76,16 @@ def test_explanation_of_the_demo_is_true(model, judge):
     texts = [unit.text for unit in caption.units]
     bell, rain = by_unit[:, texts.index("bell")], by_unit[:, texts.index("rain")]
     assert bell[:45].mean() > rain[:45].mean() and rain[55:].mean() > bell[55:].mean()
+
+
+def test_a_rendered_clip_is_taken_in_as_training_coded_it(model):
+    audio = render(parse("a dog then a siren"), seed=1)
+    taken = model.encode("a dog then a siren", audio, SAMPLE_RATE)
+    assert torch.equal(taken.replay["codes"], encode(model.backbone.audio_encoder, audio[None])[0])
+
+
+def test_taking_a_word_away_takes_its_sound_away(model, judge):
+    made = model.generate("the rain then a siren", seed=0)
+    edited = xm.edit(model, made, {"rain": 0.0})
+    heard = dict(zip(judge.labels, judge(edited.audio, made.sample_rate), strict=True))
+    assert heard["rain"] < 0.5 < heard["siren"]
