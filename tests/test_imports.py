@@ -12,7 +12,8 @@ import xattnmask
 
 CORE = Path(xattnmask.__file__).parent
 LIBRARIES = {
-    "transformers", "diffusers", "audiocraft", "xattnmask_transformers", "xattnmask_audiocraft", "xattnmask_foley",
+    "transformers", "diffusers", "audiocraft", "xattnmask_transformers", "xattnmask_diffusers", "xattnmask_audiocraft",
+    "xattnmask_foley",
 }  # fmt: skip
 PARTS = sorted(p.stem for p in CORE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists())
 MODELS = {"adapter", "generation", "sites", "patching", "replaying", "methods", "explainer", "loading", "plugins"}

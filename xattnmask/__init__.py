@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .adapter import Adapter
+    from .diffusion import Denoised, DiffusionAdapter
     from .editing import edit
     from .edits import WordEdit
     from .errors import (
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from .listing import list_methods, list_models
     from .loading import load
     from .methods.base import Attribution, Method
-    from .patching import capture_attention, patch
+    from .patching import capture_attention, patch, patch_steps
     from .plugins.hookspecs import hookimpl
     from .plugins.listeners import PluginWarning, register, unregister
     from .plugins.offers import Checkpoint, Judge
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "adapter": ["Adapter"],
+    "diffusion": ["Denoised", "DiffusionAdapter"],
     "editing": ["edit"],
     "edits": ["WordEdit"],
     "errors": [
@@ -80,7 +82,7 @@ _HOMES = {
     "listing": ["list_methods", "list_models"],
     "loading": ["load"],
     "methods.base": ["Attribution", "Method"],
-    "patching": ["capture_attention", "patch"],
+    "patching": ["capture_attention", "patch", "patch_steps"],
     "plugins.hookspecs": ["hookimpl"],
     "plugins.listeners": ["PluginWarning", "register", "unregister"],
     "plugins.offers": ["Checkpoint", "Judge"],
@@ -98,6 +100,8 @@ __all__ = [  # resolved by __getattr__; a test keeps the two lists equal
     "Checkpoint",
     "CheckpointError",
     "Comparison",
+    "Denoised",
+    "DiffusionAdapter",
     "Explanation",
     "FormatError",
     "Generation",
@@ -134,6 +138,7 @@ __all__ = [  # resolved by __getattr__; a test keeps the two lists equal
     "list_models",
     "load",
     "patch",
+    "patch_steps",
     "progress",
     "read_audio",
     "regenerate",
