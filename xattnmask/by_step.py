@@ -52,15 +52,17 @@ def regenerate_steps(
         return model.regenerate(generation).audio
 
 
-def check_cells(generation: Generation, explanation: Explanation) -> None:
-    """Raise SettingError unless ``explanation`` is of the whole of ``generation``."""
+def checked_cells(generation: Generation, explanation: Explanation) -> np.ndarray:
+    """Importance by cell; raises SettingError unless ``explanation`` is of the whole of ``generation``."""
     ends = (explanation.times[0], explanation.times[-1])
     same = np.allclose(ends, (generation.times[0], generation.times[-1]))
-    if explanation.prompt != generation.prompt or explanation.step_time_importance is None or not same:
+    cells = explanation.step_time_importance
+    if explanation.prompt != generation.prompt or cells is None or not same:
         raise SettingError(
             f"the explanation is of {explanation.prompt!r} from {ends[0]:.2f} to {ends[1]:.2f} s: regenerate from the "
             f"explanation of the whole generation of {generation.prompt!r}"
         )
+    return cells
 
 
 def _attention(replayer: StepReplayer, grid: Grid) -> np.ndarray | None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .adapter import Adapter
-from .by_step import check_cells, regenerate_steps, step_fields
+from .by_step import checked_cells, regenerate_steps, step_fields
 from .diffusion import DiffusionAdapter
 from .errors import NumericalError, SettingError
 from .events import RunStart
@@ -68,8 +68,7 @@ def regenerate(model: Adapter, generation: Generation, explanation: Explanation)
     """
     _check_model(model, generation)
     if isinstance(model, DiffusionAdapter):
-        check_cells(generation, explanation)
-        mask = _unit_range(explanation.step_time_importance)
+        mask = _unit_range(checked_cells(generation, explanation))
         run = partial(_regenerated_by_step, model, generation, explanation)
     else:
         _check_whole(generation, explanation)

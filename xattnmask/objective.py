@@ -74,12 +74,13 @@ def distances(hidden: Tensor, target: Tensor, blank: Tensor | None = None) -> Te
     """How far each state is from the target, [batch, positions], as in :func:`terms`: 1 - cos, or relative error."""
     if blank is not None:
         return _relative_errors(hidden, target, blank)
-    return 1 - cosine_similarity(hidden.float(), target.float(), dim=-1)
+    return torch.sub(1.0, cosine_similarity(hidden.float(), target.float(), dim=-1))
 
 
 def _relative_errors(hidden: Tensor, target: Tensor, blank: Tensor) -> Tensor:
     """[batch, positions]; where no token moves a state by .3 % of its length, that divides: it may be rounding."""
     hidden, target = hidden.float(), target.float()
+    far = (hidden - target).square().sum(-1)
     moved = (target - blank.float()).square().sum(-1)
     least = 1e-5 * target.square().sum(-1) + torch.finfo(torch.float32).tiny
-    return (hidden - target).square().sum(-1) / torch.maximum(moved, least)
+    return far.div(torch.maximum(moved, least))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,8 @@ class StepReplayer:
         self.model, self.generation, self.grid, self.rows = model, generation, grid, rows
         self.representation = representation
         self.num_tokens, self.positions = len(generation.tokens), grid.cells
-        self._patching = {"rule": rule, "layers": layers, "heads": heads, "streams": streams,
+        self.layers = layers
+        self._patching: dict[str, Any] = {"rule": rule, "layers": layers, "heads": heads, "streams": streams,
                           "roles": mask_roles(model, self.num_tokens, depth)}
         self._columns = _columns_of_bins(grid)
 
@@ -83,7 +85,7 @@ class StepReplayer:
         steps = self.grid.steps[first // bins : last // bins]
         if masks.ndim == 2:
             masks = masks[:, None].expand(-1, len(steps) * bins, -1)
-        by_step = masks.unflatten(1, (len(steps), bins))
+        by_step = masks.reshape(len(masks), len(steps), bins, -1)
         batch = len(masks)
         size = max(self.rows // batch, 1)
         chunks = [slice(start, start + size) for start in range(0, len(steps), size)]
@@ -108,15 +110,15 @@ class StepReplayer:
         for start in range(0, len(self.grid.steps), size):
             sums.clear()
             with torch.no_grad(), capture_attention(self.model, add, num_tokens=self.num_tokens, roles=("cross",),
-                                                    layers=self._patching["layers"]):
+                                                    layers=self.layers):
                 self.model.denoise(self.generation, self.grid.steps[start : start + size])
             parts.append(torch.stack(sums).mean(0))
         return torch.cat(parts).flatten(0, 1)
 
     def moved(self) -> Tensor:
         """How far the text moves the prediction at each step, float32 [steps]: root mean square over the cells."""
-        difference = (self.clean() - self.blank()).float().square().unflatten(0, (len(self.grid.steps), -1))
-        return difference.flatten(1).sum(1).sqrt()
+        difference = (self.clean() - self.blank()).float().square()
+        return difference.reshape(len(self.grid.steps), -1).sum(1).sqrt()
 
     def _run(self, batch: int, masks: Tensor | None, steps: Sequence[int]) -> Tensor:
         """States [batch, len(steps) * bins, width]; ``masks`` [batch, len(steps), bins, tokens]."""

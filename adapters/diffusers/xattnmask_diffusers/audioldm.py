@@ -47,15 +47,15 @@ class AudioLDM(SpectrogramAdapter):
         """CLAP's; its start and end stay in: a mask that is the same for all keys would change nothing there."""
         return clap.sites(self.backbone["text_encoder"], lambda: (self._worded, self._worded))
 
-    def encode(self, prompt: str, rows: int, given: Mapping[str, Any]) -> dict[str, Tensor]:
+    def encode_text(self, prompt: str, rows: int, given: Mapping[str, Any]) -> dict[str, Tensor]:
         self._worded = [index for index, token in enumerate(self.tokenize(prompt)) if not token.special]
         return {"class_labels": self._features(clap.ids(self.pipeline.tokenizer, prompt, rows, self.device))}
 
     def pipeline_text(self, prompt: str, negative: str | None, num_tokens: int, guided: bool) -> dict[str, Any]:
-        text = {"prompt_embeds": self.encode(prompt, 1, {})["class_labels"]}
+        text = {"prompt_embeds": self.encode_text(prompt, 1, {})["class_labels"]}
         if guided:
             with self.encoding_negative():
-                text["negative_prompt_embeds"] = self.encode(negative or "", 1, {})["class_labels"]
+                text["negative_prompt_embeds"] = self.encode_text(negative or "", 1, {})["class_labels"]
         return text
 
     def _features(self, inputs: dict[str, Tensor]) -> Tensor:

@@ -58,19 +58,19 @@ class AudioLDM2(SpectrogramAdapter):
     def sites(self, num_tokens: int) -> Sequence[Site]:
         return [*self._unet_sites(), *self._gpt2_sites(num_tokens), *self._clap_sites(), *self._t5_sites()]
 
-    def encode(self, prompt: str, rows: int, given: Mapping[str, Any]) -> dict[str, Tensor]:
+    def encode_text(self, prompt: str, rows: int, given: Mapping[str, Any]) -> dict[str, Tensor]:
         self._standins = alignment(self.tokenize(prompt), tokenize(self.pipeline.tokenizer, prompt))
-        return self._encode(prompt, rows)
+        return self._both_texts(prompt, rows)
 
     def pipeline_text(self, prompt: str, negative: str | None, num_tokens: int, guided: bool) -> dict[str, Any]:
-        text = _named(self.encode(prompt, 1, {}))
+        text = _named(self.encode_text(prompt, 1, {}))
         if guided:  # padded, or cut, to the prompt's tokens, as diffusers does
             with self.encoding_negative():
-                other = self._encode(negative or "", 1, padding="max_length", max_length=num_tokens, truncation=True)
+                other = self._both_texts(negative or "", 1, padding="max_length", max_length=num_tokens, truncation=True)
             text |= {f"negative_{name}": value for name, value in _named(other).items()}
         return text
 
-    def _encode(self, prompt: str, rows: int, **tokenizing: Any) -> dict[str, Tensor]:
+    def _both_texts(self, prompt: str, rows: int, **tokenizing: Any) -> dict[str, Tensor]:
         """T5's states and their mask, and GPT-2's states, as the denoiser takes them."""
         text = self.pipeline.tokenizer_2([prompt], return_tensors="pt", **tokenizing)
         ids, mask = (text[name].to(self.device).expand(rows, -1) for name in ("input_ids", "attention_mask"))

@@ -95,7 +95,7 @@ class PipelineAdapter(DiffusionAdapter):
         return cls(load(cls.pipeline_class, checkpoint, device=device, dtype=dtype), checkpoint)
 
     @abstractmethod
-    def encode(self, prompt: str, rows: int, given: Mapping[str, Any]) -> dict[str, Tensor]:
+    def encode_text(self, prompt: str, rows: int, given: Mapping[str, Any]) -> dict[str, Tensor]:
         """The denoiser's inputs that carry ``prompt``, by keyword, each with ``rows`` rows.
 
         ``given`` are the inputs it had, for what they hold besides the text.
@@ -122,7 +122,8 @@ class PipelineAdapter(DiffusionAdapter):
     @property
     def device(self) -> torch.device:
         """Where the denoiser is."""
-        return next(self.denoiser.parameters()).device
+        device: torch.device = next(self.denoiser.parameters()).device
+        return device
 
     def duration_arguments(self, duration: float) -> dict[str, Any]:
         """Arguments of the pipeline that ask for ``duration`` seconds."""
@@ -180,14 +181,14 @@ class PipelineAdapter(DiffusionAdapter):
         self.latent_shape = tuple(latents.shape[1:])
         inputs = {name: _rows(value, rows, self.device) for name, value in branch.items()}
         if text:
-            inputs |= self.encode(generation.prompt, rows, inputs)
+            inputs |= self.encode_text(generation.prompt, rows, inputs)
         timesteps = kept["timesteps"][chosen].to(self.device)
         copies = latents.repeat(batch, *[1] * (latents.ndim - 1))
         prediction = self.denoiser(copies, timesteps.repeat(batch), **{**inputs, "return_dict": False})[0]
         heard = len(generation.positions)
         return Denoised(
             latents=by_column(latents)[:, :heard],
-            prediction=by_column(prediction)[:, :heard].unflatten(0, (batch, len(chosen))),
+            prediction=by_column(prediction)[:, :heard].reshape(batch, len(chosen), heard, -1),
             alpha=kept["alpha"][chosen], sigma=kept["sigma"][chosen], kind=kept["kind"],
         )
 
@@ -200,7 +201,7 @@ class PipelineAdapter(DiffusionAdapter):
     def _encode_anew(self, prompt: str, rows: int, given: Mapping[str, Any]) -> dict[str, Tensor]:
         """The text's inputs for the denoiser's next call, which is about to be made."""
         with self._during("replay"):
-            return self.encode(prompt, rows, given)
+            return self.encode_text(prompt, rows, given)
 
     def _at_call(self, call: int) -> None:
         self.step = call

@@ -19,7 +19,7 @@ def build(name: str, config: Any) -> Any:
     if not (isinstance(kind, type) and issubclass(kind, diffusers.SchedulerMixin)):
         raise SettingError(f"diffusers has no scheduler {name!r}; DDIMScheduler is one")
     try:
-        return kind.from_config(config)
+        return kind.from_config(config)  # type: ignore[no-untyped-call]
     except (TypeError, ValueError, NotImplementedError) as error:
         raise SettingError(f"scheduler {name} does not fit this model: {str(error).splitlines()[0]}") from error
 
@@ -60,4 +60,4 @@ def _edm_sigmas(scheduler: Any, timesteps: Tensor) -> Tensor:
     """The sigmas whose preconditioned noise the timesteps are (the scheduler's own pairs of the two)."""
     known, sigmas = scheduler.timesteps.double().cpu(), scheduler.sigmas.double().cpu()
     nearest = (timesteps.double().cpu()[:, None] - known).abs().argmin(1)
-    return sigmas[nearest]
+    return sigmas.index_select(0, nearest)

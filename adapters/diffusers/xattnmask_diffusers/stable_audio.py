@@ -61,7 +61,7 @@ class StableAudio(PipelineAdapter):
         path = "text_encoder.encoder.block.{}.layer.0.SelfAttention"
         return cross + [Site(path.format(i), i, "text-encoder", "t5", keys=tokens) for i in blocks]
 
-    def encode(self, prompt: str, rows: int, given: Mapping[str, Any]) -> dict[str, Tensor]:
+    def encode_text(self, prompt: str, rows: int, given: Mapping[str, Any]) -> dict[str, Tensor]:
         """T5's states, projected, zero where there is padding; then the keys of start and end that were given."""
         states, mask = self._states(prompt, rows)
         projected = self.backbone["projection_model"](text_hidden_states=states).text_hidden_states
