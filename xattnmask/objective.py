@@ -67,7 +67,8 @@ def terms(hidden: Tensor, target: Tensor, objective: Objective, blank: Tensor | 
 
 def penalty(probabilities: Tensor, *, alpha: float, beta: float) -> Tensor:
     """alpha times the sum of the mask before sampling (L1), and beta times the root of the sum of its squares (L2)."""
-    return alpha * probabilities.sum() + beta * torch.linalg.vector_norm(probabilities)
+    price: Tensor = alpha * probabilities.sum() + beta * torch.linalg.vector_norm(probabilities)
+    return price
 
 
 def distances(hidden: Tensor, target: Tensor, blank: Tensor | None = None) -> Tensor:

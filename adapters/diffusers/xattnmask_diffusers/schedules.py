@@ -60,4 +60,5 @@ def _edm_sigmas(scheduler: Any, timesteps: Tensor) -> Tensor:
     """The sigmas whose preconditioned noise the timesteps are (the scheduler's own pairs of the two)."""
     known, sigmas = scheduler.timesteps.double().cpu(), scheduler.sigmas.double().cpu()
     nearest = (timesteps.double().cpu()[:, None] - known).abs().argmin(1)
-    return sigmas.index_select(0, nearest)
+    chosen: Tensor = sigmas[nearest]
+    return chosen
