@@ -21,14 +21,17 @@ from .report import table, write
 from .scores import mean_with_interval, paired_difference, score
 
 Case = tuple[str, dict[str, Any]]
+COLD = {"start": 0.0, "steps": 10}
 SUITES: dict[str, dict[str, Case]] = {
     "main": {
         "learned mask (default)": ("learned", {}),
         "learned mask, context none": ("learned", {"context": "none"}),
         "learned mask, context joint": ("learned", {"context": "joint"}),
+        "learned mask from 1/2": ("learned", COLD),
         "mean cross-attention": ("attention", {}),
         "leave-one-out, joint": ("leave-one-out", {"context": "joint"}),
         "leave-one-out, frozen": ("leave-one-out", {"context": "frozen"}),
+        "leave-one-out, joint, rule bias": ("leave-one-out", {"context": "joint", "rule": "bias"}),
     },
     "paper": {
         "learned mask (default)": ("learned", {}),
@@ -36,17 +39,17 @@ SUITES: dict[str, dict[str, Case]] = {
     },
     "learned": {
         "default": ("learned", {}),
-        "5 steps": ("learned", {"steps": 5}),
-        "20 steps, lr 0.5": ("learned", {"steps": 20, "lr": 0.5}),
-        "50 steps": ("learned", {"steps": 50, "tolerance": 0.0}),
-        "target of the same context": ("learned", {"target": "same"}),
-        "text encoder masked too": ("learned", {"depth": "encoder"}),
-        "rule bias": ("learned", {"rule": "bias"}),
-        "factual only": ("learned", {"objective": "factual"}),
-        "counterfactual only": ("learned", {"objective": "counterfactual"}),
-        "Gumbel soft": ("learned", {"sampling": "soft"}),
-        "Gumbel hard": ("learned", {"sampling": "hard"}),
-        "no penalty": ("learned", {"alpha": 0.0, "beta": 0.0}),
+        "10 steps": ("learned", {"steps": 10}),
+        "from 1/2, 10 steps": ("learned", COLD),
+        "from 1/2, 5 steps": ("learned", {**COLD, "steps": 5}),
+        "from 1/2, 50 steps": ("learned", {**COLD, "steps": 50, "tolerance": 0.0}),
+        "from 1/2, text encoder masked too": ("learned", {**COLD, "depth": "encoder"}),
+        "from 1/2, rule bias": ("learned", {**COLD, "rule": "bias"}),
+        "from 1/2, factual only": ("learned", {**COLD, "objective": "factual"}),
+        "from 1/2, counterfactual only": ("learned", {**COLD, "objective": "counterfactual"}),
+        "from 1/2, Gumbel soft": ("learned", {**COLD, "sampling": "soft"}),
+        "from 1/2, Gumbel hard": ("learned", {**COLD, "sampling": "hard"}),
+        "from 1/2, no penalty": ("learned", {**COLD, "alpha": 0.0, "beta": 0.0}),
         "mlp": ("learned", {"parameters": "mlp", "steps": 50}),
         "mlp-history": ("learned", {"parameters": "mlp-history", "steps": 50}),
     },

@@ -120,7 +120,7 @@ def test_nan_in_the_model(toy_model, sound, method):
 # the doubts, from real curves
 
 def test_too_few_steps_are_mentioned(toy_model, sound):
-    assert explain(toy_model, sound, steps=2).diagnostics[-1] == (
+    assert explain(toy_model, sound, steps=2, start=0.0).diagnostics[-1] == (
         "The optimisation had not settled after 2 steps: try more steps.")
     assert not any("settled" in doubt for doubt in explain(toy_model, sound, steps=100).diagnostics)
 

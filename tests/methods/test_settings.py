@@ -35,7 +35,7 @@ def test_an_unknown_setting_names_the_nearest(kind, given, message):
 @pytest.mark.parametrize(("name", "value"), [
     ("steps", 0), ("steps", 2.5), ("steps", "3"), ("steps", True), ("steps", 100_001), ("steps", np.float64(3)),
     ("patience", 0), ("patience", -1), ("patience", 1.5),
-    ("lr", 0), ("lr", -1.0), ("lr", math.nan), ("lr", math.inf), ("lr", "fast"), ("lr", None),
+    ("lr", 0), ("lr", -1.0), ("lr", math.nan), ("lr", math.inf), ("lr", "fast"),
     ("weight_decay", -1e-9), ("alpha", -1.0), ("beta", math.inf), ("tolerance", math.nan),
     ("start", math.inf), ("start", -math.inf), ("start", math.nan),
     ("temperature", 0.0), ("temperature_end", 0.0), ("temperature_end", -1.0), ("temperature", math.nan),

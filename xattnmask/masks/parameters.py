@@ -25,11 +25,11 @@ class MaskParameters(nn.Module):
 
 
 class Logits(MaskParameters):
-    """One free logit for each position and token; ``start`` is their first value."""
+    """One free logit for each position and token; ``start`` is their first value, or [positions, tokens] of them."""
 
-    def __init__(self, positions: int, tokens: int, start: float = 0.0):
+    def __init__(self, positions: int, tokens: int, start: float | Tensor = 0.0):
         super().__init__()
-        self.values = nn.Parameter(torch.full((positions, tokens), start))
+        self.values = nn.Parameter(torch.as_tensor(start, dtype=torch.float32).expand(positions, tokens).clone())
 
     def forward(self) -> Tensor:
         return self.values
@@ -76,7 +76,7 @@ class PooledMLP(MaskParameters):
 
 
 def build_parameters(kind: Kind, model: Adapter, generation: Generation, positions: int, *, seed: int,
-                     start: float = 0.0) -> MaskParameters:
+                     start: float | Tensor = 0.0) -> MaskParameters:
     """The parameters of a mask over ``generation``, on the backbone's device, in float32; ``seed`` fixes their start.
 
     Raises:

@@ -23,6 +23,7 @@ from ..patching import RULES, Layers, Rule
 from ..plugins.hookspecs import hookimpl
 from ..replaying import CONTEXTS, DEPTHS, Context, Depth, View, build_replayer, check_choice, frozen_weights, in_force
 from .base import Attribution, Method, OnStep
+from .leave_one_out import effects, groups_of
 from .settings import check_range, check_whole, settings_of
 
 
@@ -32,7 +33,8 @@ class LearnedSettings(View):
 
     Attributes:
         steps: optimisation steps, one forward and one backward each.
-        lr: learning rate of Adam; where none is given, 1 for logits and 0.01 for the weights of a network.
+        lr: learning rate of Adam; where none is given, 0.05 for logits that start from leave-one-out, 1 for logits that
+            start from one value, and 0.01 for the weights of a network.
         weight_decay: decay of Adam, as the authors use it.
         context: history each position sees, ``none``, ``frozen``, ``joint`` or ``isolated`` (see Replayer); by default
             ``frozen`` where the model can, else ``joint``.
@@ -44,7 +46,9 @@ class LearnedSettings(View):
             for squared errors relative to what all tokens together change (the default for diffusion models).
         alpha, beta: weights of the mask's L1 and L2 norms.
         parameters: ``logits``, ``mlp`` or ``mlp-history``.
-        start: first value of every logit (``logits`` only).
+        start: first value of every logit (``logits`` only), or ``leave-one-out`` to start from what each word does by
+            itself: one forward more, with a row for each word. Steps from one value find the words too, and rank the
+            frames worse; from leave-one-out, few and short steps keep what it found.
         sampling: ``none``, ``soft`` or ``hard``.
         temperature, temperature_end: of the sigmoid or Gumbel-softmax, at the first and at the last step; between
             them geometric, and constant where no end is given.
@@ -55,8 +59,8 @@ class LearnedSettings(View):
         preset: ``paper`` puts the authors' values in place of the defaults.
     """
 
-    steps: int = 10
-    lr: float = 1.0
+    steps: int = 3
+    lr: float | None = None
     weight_decay: float = 0.0
     context: Context | None = None
     target: Literal["history", "same"] = "history"
@@ -66,7 +70,7 @@ class LearnedSettings(View):
     alpha: float = 1e-3
     beta: float = 0.1
     parameters: Kind = "logits"
-    start: float = 0.0
+    start: float | Literal["leave-one-out"] = "leave-one-out"
     sampling: Sampling = "none"
     temperature: float = 1.0
     temperature_end: float | None = None
@@ -81,8 +85,10 @@ class LearnedSettings(View):
     def __post_init__(self) -> None:
         check_whole("steps", self.steps, 1, 100_000)
         check_whole("patience", self.patience, 1)
-        check_range("lr", self.lr, 1e-9)
-        check_range("start", self.start, -float("inf"))
+        if self.lr is not None:
+            check_range("lr", self.lr, 1e-9)
+        if self.start != LEAVE_ONE_OUT:
+            check_range("start", self.start, -float("inf"))  # type: ignore[arg-type]
         for name in ("weight_decay", "alpha", "beta", "tolerance"):
             check_range(name, getattr(self, name), 0)
         for name, choices in _CHOICES.items():
@@ -108,12 +114,17 @@ _CHOICES: Mapping[str, Sequence[str]] = {
     "preset": ("default", "paper"),
 }
 
-NETWORK_LR = 1e-2
-"""A network's output saturates at the learning rate that suits logits."""
+LEAVE_ONE_OUT = "leave-one-out"
+PIVOT, SPREAD = 0.1, 0.5
+"""Of a start from leave-one-out: what share of the largest effect is in the middle, and how steep a logit is in it."""
+
+LOGITS_LR, WARM_LR, NETWORK_LR = 1.0, 0.05, 1e-2
+"""Of logits from one value; from leave-one-out; and of a network, whose output saturates where logits do not."""
 
 PAPER = {
     "steps": 50, "lr": 1e-3, "weight_decay": 1e-3, "context": "isolated", "target": "history", "depth": "cross",
-    "objective": "both", "alpha": 1e-3, "beta": 0.1, "parameters": "mlp", "sampling": "soft", "temperature": 1.0,
+    "objective": "both", "alpha": 1e-3, "beta": 0.1, "parameters": "mlp", "start": 0.0, "sampling": "soft",
+    "temperature": 1.0,
     "rule": "scale", "layers": "all", "tolerance": 0.0, "batched": False,
 }  # fmt: skip
 """The authors' procedure (their code for AudioGenX): one MLP a position, 50 epochs of two forwards, no stopping."""
@@ -141,7 +152,8 @@ class LearnedMask(Method):
                 if _settled(losses["total"], chosen, run.positions):
                     break
             importance = run.importance(step)
-        converged = _levelled_off(losses["total"], run.positions)
+        # from leave-one-out it goes a few steps and not until it settles, so there is nothing to say
+        converged = None if chosen.start == LEAVE_ONE_OUT else _levelled_off(losses["total"], run.positions)
         return Attribution(importance, in_force(run.settings, run.replayer), losses, converged, run.replayer.grid)
 
 
@@ -166,7 +178,8 @@ class _Optimisation:
         self.blank = self.replayer.blank() if s.similarity == "error" else None
         self.positions = len(self.target)
         self.parameters = build_parameters(s.parameters, self.model, self.generation, self.positions, seed=self.seed,
-                                           start=s.start)
+                                           start=self._start())
+        assert s.lr is not None
         self.optimizer = torch.optim.Adam(self.parameters.parameters(), lr=s.lr, weight_decay=s.weight_decay)
         self.generator = torch.Generator().manual_seed(self.seed)
 
@@ -194,6 +207,23 @@ class _Optimisation:
         means = {name: value / self.positions for name, value in sums.items()}
         return {"total": sum(sums.values()) + price.item(), **means, "size": likely.mean().item()}
 
+    def _start(self) -> float | Tensor:
+        if isinstance(self.settings.start, str):
+            return self._effects() if self.settings.parameters == "logits" else 0.0
+        return self.settings.start
+
+    def _effects(self) -> Tensor:
+        """Logits [positions, tokens] of a mask that is as high as a word's own effect, in orders of magnitude.
+
+        One that does ``PIVOT`` of what the strongest word does at the strongest position stands at 1/2. The past
+        follows (context ``joint``): what a word did before counts where it still sounds.
+        """
+        s = self.settings
+        replayer = build_replayer(self.model, self.generation, s, context="joint", depth=s.depth, rule=s.rule,
+                                  layers=s.layers, heads=s.heads)
+        found = effects(replayer, replayer.clean(), self.blank, groups_of(self.generation, "word"))
+        return SPREAD * torch.log(found.clamp_min(1e-7) / (PIVOT * found.max()).clamp_min(1e-7))
+
     @torch.no_grad()
     def importance(self, index: int) -> np.ndarray:
         """The mask after step ``index``, without noise, float32 [positions, tokens]."""
@@ -220,10 +250,11 @@ class _Optimisation:
 
 def _settings(given: Mapping[str, Any]) -> LearnedSettings:
     preset = PAPER if given.get("preset") == "paper" else {}
-    chosen = {**preset, **given}
-    if chosen.get("parameters", "logits") != "logits":
-        chosen.setdefault("lr", NETWORK_LR)
-    return settings_of(LearnedSettings, LearnedMask.name, chosen)
+    chosen = settings_of(LearnedSettings, LearnedMask.name, {**preset, **given})
+    if chosen.lr is not None:
+        return chosen
+    logits = WARM_LR if chosen.start == LEAVE_ONE_OUT else LOGITS_LR
+    return replace(chosen, lr=logits if chosen.parameters == "logits" else NETWORK_LR)
 
 
 def _settled(total: Sequence[float], settings: LearnedSettings, positions: int) -> bool:

@@ -14,7 +14,18 @@ from ..generation import Generation
 from ..objective import SIMILARITIES, Similarity, distances
 from ..patching import RULES, Layers, Rule
 from ..plugins.hookspecs import hookimpl
-from ..replaying import CONTEXTS, DEPTHS, Context, Depth, View, build_replayer, check_choice, in_force
+from ..replaying import (
+    CONTEXTS,
+    DEPTHS,
+    Context,
+    Depth,
+    Replayer,
+    StepReplayer,
+    View,
+    build_replayer,
+    check_choice,
+    in_force,
+)
 from .base import Attribution, Method, OnStep
 from .settings import check_whole, settings_of
 
@@ -64,20 +75,36 @@ class LeaveOneOut(Method):
         s = settings_of(LeaveOneOutSettings, self.name, settings)
         replayer = build_replayer(model, generation, s, context=s.context, depth=s.depth, rule=s.rule, layers=s.layers)
         s = replace(s, similarity=s.similarity or replayer.similarity)
-        target, groups = replayer.clean(history=s.context != "none"), _groups(generation, s.by)
+        target, groups = replayer.clean(history=s.context != "none"), groups_of(generation, s.by)
         blank = replayer.blank() if s.similarity == "error" else None
-        importance = torch.zeros(len(target), len(generation.tokens))
-        for start in range(0, len(groups), s.batch):
-            part = groups[start : start + s.batch]
-            masks = _without(part, len(generation.tokens), target.device)
-            distance = distances(replayer.masked(masks), target, blank)
-            for group, row in zip(part, distance.clamp(min=0).cpu(), strict=True):  # rounding gives -1e-7
-                importance[:, list(group)] = torch.maximum(importance[:, list(group)], row[:, None])
-            on_step(StepEvent(start // s.batch, -(-len(groups) // s.batch), {}))
+        count = -(-len(groups) // s.batch)
+        parts = []
+        for index in range(count):
+            parts.append(effects(replayer, target, blank, groups[index * s.batch : (index + 1) * s.batch]))
+            on_step(StepEvent(index, count, {}))
+        importance = torch.stack(parts).amax(0).cpu()
         return Attribution(importance.numpy(), in_force(s, replayer), grid=replayer.grid)
 
 
-def _groups(generation: Generation, by: str) -> list[tuple[int, ...]]:
+@torch.no_grad()
+def effects(
+    replayer: Replayer | StepReplayer, target: torch.Tensor, blank: torch.Tensor | None,
+    groups: Sequence[tuple[int, ...]],
+) -> torch.Tensor:  # fmt: skip
+    """How far each state goes when each group of tokens is left out, float32 [positions, tokens], in one batch.
+
+    A token of no group has 0, and one of several its largest. ``target`` and ``blank`` as in
+    :func:`xattnmask.objective.distances`.
+    """
+    masks = _without(groups, replayer.num_tokens, target.device)
+    found = torch.zeros(len(target), replayer.num_tokens, device=target.device)
+    far = distances(replayer.masked(masks), target, blank).clamp(min=0)  # rounding gives -1e-7
+    for group, row in zip(groups, far, strict=True):
+        found[:, list(group)] = torch.maximum(found[:, list(group)], row[:, None])
+    return found
+
+
+def groups_of(generation: Generation, by: str) -> list[tuple[int, ...]]:
     """Tokens to leave out together; tokens of no word stand alone."""
     tokens = range(len(generation.tokens))
     if by == "token":

@@ -66,7 +66,8 @@ class AudioLDM2(SpectrogramAdapter):
         text = _named(self.encode_text(prompt, 1, {}))
         if guided:  # padded, or cut, to the prompt's tokens, as diffusers does
             with self.encoding_negative():
-                other = self._both_texts(negative or "", 1, padding="max_length", max_length=num_tokens, truncation=True)
+                cut = {"padding": "max_length", "max_length": num_tokens, "truncation": True}
+                other = self._both_texts(negative or "", 1, **cut)
             text |= {f"negative_{name}": value for name, value in _named(other).items()}
         return text
 
