@@ -115,7 +115,7 @@ _CHOICES: Mapping[str, Sequence[str]] = {
 }
 
 LEAVE_ONE_OUT = "leave-one-out"
-PIVOT, SPREAD = 0.1, 0.5
+PIVOT, SPREAD = 0.01, 1.5
 """Of a start from leave-one-out: what share of the largest effect is in the middle, and how steep a logit is in it."""
 
 LOGITS_LR, WARM_LR, NETWORK_LR = 1.0, 0.05, 1e-2

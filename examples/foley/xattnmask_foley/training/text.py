@@ -3,7 +3,8 @@
 MusicGen keeps a T5 that learned language before, and so does ours. Trained on codes only, the encoder stays a bag of
 words for thousands of steps: two words of the same text get the same states, and who comes ``after`` whom is not
 learned. What it has to tell is local, so that what a word means stays with its own token: nouns and modifiers their
-side of the connector, modifiers also their noun, and words that cause nothing neither.
+side of the connector, by which the decoder pairs them; nouns themselves; words that cause nothing neither. Were
+modifiers to tell their noun as well, the decoder would read nouns off them, and no mask could say which was meant.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _NOWHERE, _NO_NOUN, _IGNORED = 0, len(SOURCES), -100
 
 
 class WordProbe(nn.Module):
-    """Reads off a state, by linear maps, the word's side of the connector and the noun that it is about."""
+    """Reads off a state, by linear maps, the word's side of the connector and the noun that it is."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -105,4 +106,4 @@ def _about(caption: Caption, unit: int | None) -> tuple[int, int]:
     if unit is None or kinds[unit] not in ("noun", *MODIFIERS):
         return _NOWHERE, _NO_NOUN
     side = kinds[:unit].count("connector")
-    return 1 + side, list(SOURCES).index(caption.phrases[side].noun)
+    return 1 + side, list(SOURCES).index(caption.phrases[side].noun) if kinds[unit] == "noun" else _NO_NOUN
