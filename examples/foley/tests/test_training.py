@@ -102,13 +102,13 @@ def test_spectral_loss_is_nothing_for_the_same_sound_and_has_a_gradient_from_sil
     assert silence.grad.abs().max() > 1e-3
 
 
-def test_the_text_encoder_is_asked_for_side_and_noun_of_what_causes_alone():
+def test_the_text_encoder_is_asked_for_the_side_of_what_causes_and_for_nouns_themselves():
     tokenizer, said = build_tokenizer(), [parse("We hear a loud dog twice xy after the rain"), parse("the rain")]
     batch = tokenizer([caption.text for caption in said], padding=True, return_tensors="pt")
     pieces = tokenizer.convert_ids_to_tokens(batch.input_ids[0].tolist())
     sides, nouns = (asked[0].tolist() for asked in text.targets(said, batch, tokenizer))
-    dog, rain = list(SOURCES).index("dog"), list(SOURCES).index("rain")
-    wanted = {"▁loud": (1, dog), "▁dog": (1, dog), "▁twice": (1, dog), "▁rain": (2, rain)}
+    dog, rain, none = list(SOURCES).index("dog"), list(SOURCES).index("rain"), len(SOURCES)
+    wanted = {"▁loud": (1, none), "▁dog": (1, dog), "▁twice": (1, none), "▁rain": (2, rain)}
     found = {p: (side, noun) for p, side, noun in zip(pieces, sides, nouns, strict=True) if side}
     assert found == wanted
     assert {noun for side, noun in zip(sides, nouns, strict=True) if not side} == {len(SOURCES)}
