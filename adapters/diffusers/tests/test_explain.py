@@ -54,10 +54,7 @@ def test_rows_split_what_does_not_fit(made, method):
     settings = {"steps": 3} if method == "learned" else {}
     settings |= {"denoising_steps": 4, "bins": 2, "method": method}
     whole, parts = (xm.explain(model, generation, rows=rows, **settings) for rows in (None, 2))
-    if method == "learned":  # Adam makes whole steps of the rounding of gradients near zero
-        np.testing.assert_allclose(parts.losses["total"], whole.losses["total"], rtol=1e-3)
-    else:
-        np.testing.assert_allclose(parts.step_time_importance, whole.step_time_importance, atol=1e-4)
+    np.testing.assert_allclose(parts.step_time_importance, whole.step_time_importance, atol=1e-3)
 
 
 def test_states_of_cells_are_the_predictions_of_their_columns(made):
