@@ -22,6 +22,11 @@ class Stage(str, Enum):
     language = "language"
     decoder = "decoder"
     card = "card"
+    autoencoder = "autoencoder"
+    clap = "clap"
+    vocoder = "vocoder"
+    audioldm2 = "audioldm2"
+    audioldm = "audioldm"
 
 
 def main(
@@ -45,8 +50,25 @@ def main(
             codes = language.encoded(work / "language" / "codes.pt", _codec(work), TRAIN, language.POOL)
             refined = codec.refine(work / "decoder", _codec(work), codes)
             export.save_musicgen(language.train(work / "language", _codec(work)), refined)
-        else:
+        elif stage is Stage.card:
             card.write(work)
+        else:
+            _diffusion(stage, work)
+
+
+def _diffusion(stage: Stage, work: Path) -> None:
+    from . import diffusion  # diffusers, which the stages before do without
+
+    if stage is Stage.autoencoder:
+        diffusion.train_autoencoder(work)
+    elif stage is Stage.clap:
+        diffusion.train_texts(work)
+    elif stage is Stage.vocoder:
+        diffusion.train_vocoder(work)
+    elif stage is Stage.audioldm2:
+        export.save_pipeline(diffusion.train_audioldm2(work), "foley-audioldm2")
+    else:
+        export.save_pipeline(diffusion.train_audioldm(work), "foley-audioldm")
 
 
 def _codec(work: Path) -> EncodecModel:

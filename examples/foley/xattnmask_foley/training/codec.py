@@ -41,7 +41,7 @@ LR = 1e-3
 QUANTIZE_FROM = 800
 """Steps without quantization, so that the codebooks start from an encoder that means something."""
 _WINDOWS = (128, 512, 2048)
-_FINE_WINDOWS = (128, 256, 512, 1024, 2048)
+FINE_WINDOWS = (128, 256, 512, 1024, 2048)
 _FLOOR = 6e-4
 """Magnitude (-64 dB) under which a bin counts as silent."""
 _MEL_BANDS, _MEL_STEPS = 40, 4
@@ -93,7 +93,7 @@ def _refine_step(
     with torch.no_grad():
         latent = model.quantizer.decode(chosen.long().transpose(0, 1))
     made = model.decoder(latent)
-    spectral, again = spectral_loss(made, audio[:, None], _FINE_WINDOWS), _heard_again(model, made, latent)
+    spectral, again = spectral_loss(made, audio[:, None], FINE_WINDOWS), _heard_again(model, made, latent)
     optimizer.zero_grad()
     (spectral + again).backward()
     torch.nn.utils.clip_grad_norm_(model.decoder.parameters(), 1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from safetensors.torch import save_file
@@ -12,6 +12,9 @@ from transformers import EncodecModel, MusicgenForConditionalGeneration
 from ..checkpoint import FOLDER
 from ..judge import WEIGHTS, JudgeNetwork
 from .tokenizer import build as build_tokenizer
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -40,3 +43,9 @@ def save_judge(network: JudgeNetwork) -> None:
         },
         WEIGHTS,
     )
+
+
+def save_pipeline(pipeline: DiffusionPipeline, name: str) -> None:
+    """Save a pipeline of diffusers as the named checkpoint ``name``."""
+    pipeline.to(torch.float16).save_pretrained(FOLDER / name)
+    pipeline.to(torch.float32)

@@ -49,20 +49,6 @@ def build(codec: EncodecModel, tokenizer: T5Tokenizer) -> MusicgenForConditional
     Built from one configuration: put together from parts, its decoder would silently not be causal.
     """
     size = codec.config.codebook_size
-    encoder = {
-        "model_type": "t5",
-        "vocab_size": len(tokenizer),
-        "d_model": 128,
-        "d_kv": 32,
-        "d_ff": 256,
-        "num_layers": 2,
-        "num_heads": 4,
-        "dropout_rate": 0.0,
-        "n_positions": 64,
-        "pad_token_id": 0,
-        "eos_token_id": 1,
-        "decoder_start_token_id": 0,
-    }
     decoder = {
         "vocab_size": size,
         "hidden_size": 192,
@@ -80,7 +66,7 @@ def build(codec: EncodecModel, tokenizer: T5Tokenizer) -> MusicgenForConditional
         "audio_channels": 1,
         "tie_word_embeddings": False,
     }
-    config = MusicgenConfig(text_encoder=encoder, audio_encoder=codec.config.to_dict(), decoder=decoder)
+    config = MusicgenConfig(text_encoder=text.config(tokenizer), audio_encoder=codec.config.to_dict(), decoder=decoder)
     model = MusicgenForConditionalGeneration(config)
     model.audio_encoder.load_state_dict(codec.state_dict())
     model.audio_encoder.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""First part of stage 3, the text encoder: a small T5 encoder that learns from captions alone where a word stands.
+"""The T5 encoder of MusicGen and AudioLDM2: a small one that learns from captions alone where a word stands.
 
 MusicGen keeps a T5 that learned language before, and so does ours. Trained on codes only, the encoder stays a bag of
 words for thousands of steps: two words of the same text get the same states, and who comes ``after`` whom is not
@@ -10,6 +10,7 @@ modifiers to tell their noun as well, the decoder would read nouns off them, and
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,24 @@ NOISE = 1.0
 """Of unit variance, as the states are: what the encoder tells must be heard through it."""
 MODIFIERS = ("loudness", "speed", "pitch", "count")
 _NOWHERE, _NO_NOUN, _IGNORED = 0, len(SOURCES), -100
+
+
+def config(tokenizer: T5Tokenizer) -> dict[str, Any]:
+    """The configuration of the encoder."""
+    return {
+        "model_type": "t5",
+        "vocab_size": len(tokenizer),
+        "d_model": 128,
+        "d_kv": 32,
+        "d_ff": 256,
+        "num_layers": 2,
+        "num_heads": 4,
+        "dropout_rate": 0.0,
+        "n_positions": 64,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        "decoder_start_token_id": 0,
+    }
 
 
 class WordProbe(nn.Module):

@@ -1,0 +1,88 @@
+"""Second stage of the diffusion models: a small HiFi-GAN that makes sound of log-mel spectrograms, without adversaries.
+
+It learns on spectrograms as they are and as the autoencoder gives them back, so that it is used to the latter.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
+
+from ..world import SAMPLE_RATE
+from . import autoencoder as autoencoder_stage
+from .codec import FINE_WINDOWS, spectral_loss
+from .corpus import TRAIN, audio_pool
+from .loop import Loop
+from .spectrogram import BANDS, HOP, log_mel
+
+CONFIG = {
+    "model_in_dim": BANDS,
+    "sampling_rate": SAMPLE_RATE,
+    "upsample_initial_channel": 128,
+    "upsample_rates": [5, 4, 4, 4],
+    "upsample_kernel_sizes": [11, 8, 8, 8],
+    "resblock_kernel_sizes": [3, 7],
+    "resblock_dilation_sizes": [[1, 3], [1, 3]],
+    "normalize_before": True,
+}
+POOL = 3000
+BATCH, CROP = 12, 32
+EDGE = 2
+"""Frames at the ends of a crop that its surroundings would have changed."""
+LR = 1e-3
+HEARD_AGAIN = 0.5
+"""Weight of how far the sound's own spectrogram is from the one it was made of."""
+
+
+def untrained() -> SpeechT5HifiGan:
+    """A vocoder of the real class with untrained weights."""
+    return SpeechT5HifiGan(SpeechT5HifiGanConfig(**CONFIG))
+
+
+def train(folder: Path, autoencoder: AutoencoderKL, steps: int = 2500, seed: int = 6) -> SpeechT5HifiGan:
+    """Train, or go on training, and return the vocoder."""
+    torch.manual_seed(seed)
+    model = untrained().train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LR, betas=(0.8, 0.99))
+    loop = Loop(folder, model, optimizer, steps=steps, lr=LR)
+    if loop.start < steps:
+        audio, mels, again = _pool(autoencoder)
+        if loop.start == 0:
+            model.mean.copy_(mels.mean((0, 1)))
+            model.scale.copy_(mels.std((0, 1)))
+        loop.run(lambda _: _step(model, optimizer, audio, mels, again))
+    return model.eval().requires_grad_(False)
+
+
+def _pool(autoencoder: AutoencoderKL) -> tuple[Tensor, Tensor, Tensor]:
+    """Audio [clips, samples], its log-mels [clips, frames, bands], and these through the autoencoder."""
+    audio = torch.from_numpy(audio_pool(TRAIN, POOL)[0])
+    mels = torch.cat([log_mel(part) for part in audio.split(100)])
+    stage = autoencoder_stage
+    again = torch.cat([stage.decode(autoencoder, stage.encode(autoencoder, clip[None])) for clip in mels])
+    return audio, mels, again
+
+
+def _step(
+    model: SpeechT5HifiGan, optimizer: torch.optim.Optimizer, audio: Tensor, mels: Tensor, again: Tensor
+) -> dict[str, float]:
+    rows = torch.randint(len(audio), (BATCH,)).tolist()
+    starts = torch.randint(mels.shape[1] - CROP + 1, (BATCH,)).tolist()
+    seen = [mels if index % 2 else again for index in range(BATCH)]
+    places = list(zip(seen, rows, starts, strict=True))
+    given = torch.stack([source[row, start : start + CROP] for source, row, start in places])
+    wanted = torch.stack([audio[row, start * HOP : (start + CROP) * HOP] for _, row, start in places])
+    inner = slice(EDGE * HOP, -EDGE * HOP)
+    made, wanted = model(given)[:, inner], wanted[:, inner]
+    spectral = spectral_loss(made[:, None], wanted[:, None], FINE_WINDOWS)
+    heard = F.l1_loss(log_mel(made), log_mel(wanted))
+    optimizer.zero_grad()
+    (spectral + HEARD_AGAIN * heard).backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return {"spectral": spectral.item(), "heard": heard.item()}
