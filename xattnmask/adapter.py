@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT_DURATION = 5.0
-"""Seconds of audio where none are asked for: the paper's."""
+"""Seconds of audio in the paper."""
 _SLACK = 0.01  # seconds a sound may exceed the longest, which is rarely a whole number of samples
 
 
@@ -42,6 +42,8 @@ class Adapter(ABC):
     """How many tokens the text encoder takes, special ones included."""
     max_duration: float
     """The longest audio the backbone can make, in seconds."""
+    default_duration: float = DEFAULT_DURATION
+    """Seconds of audio where none are asked for: what the backbone was trained on, if that is known."""
 
     @classmethod
     @abstractmethod
@@ -111,7 +113,8 @@ class Adapter(ABC):
         Args:
             prompt: the text; must hold at least one word.
             seed: seed of the sampling.
-            duration: seconds of audio; 5, or the backbone's longest if that is shorter, when not given.
+            duration: seconds of audio; when not given, what the backbone was trained on, or 5 where that is not known, or
+                its longest if that is shorter.
             guidance: classifier-free guidance scale; 1 switches guidance off.
             settings: what else the backbone's own generate takes (see the adapter's docs).
 
@@ -120,7 +123,7 @@ class Adapter(ABC):
             SettingError: a setting is out of range.
         """
         tokens = self.check_prompt(prompt)
-        duration = min(DEFAULT_DURATION, self.max_duration) if duration is None else duration
+        duration = min(self.default_duration, self.max_duration) if duration is None else duration
         if not 0 < duration <= self.max_duration:
             raise SettingError(f"duration must be above 0 and at most {self.max_duration:g} s, not {duration:g}")
         return self._generate(prompt, tokens, seed=seed, duration=duration, guidance=guidance, **settings)

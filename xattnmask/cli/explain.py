@@ -12,7 +12,7 @@ from ..errors import SettingError
 from ..loading import DEFAULT_CHECKPOINT
 from . import batch, report
 from .folder import output_folder
-from .job import DEFAULT_DURATION, run
+from .job import run
 from .options import CONTEXTS, PRESETS, Options, complete_checkpoint, complete_method, complete_model
 from .shared import AS_JSON, DEBUG, DEVICE, DTYPE, REPORT
 
@@ -27,7 +27,7 @@ def explain(
         help=f"Named checkpoint, folder or hub id. (default: {DEFAULT_CHECKPOINT})"),
     seed: int = typer.Option(0, help="Seed of the generation and of the explanation."),
     duration: float | None = typer.Option(
-        None, metavar="S", help=f"Seconds of audio. (default: {DEFAULT_DURATION:g}, or the model's most if less)"),
+        None, metavar="S", help="Seconds of audio. (default: what the model was trained on, or 5)"),
     guidance: float | None = typer.Option(
         None, metavar="G", help="Classifier-free guidance scale. (default: the model's)"),
     method: str = typer.Option(

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from ..generation import Generation
     from ..results import Explanation
 
-DEFAULT_DURATION = 5.0
-"""Seconds of audio when nothing is said, or the model's most if that is less."""
-
 FILES = {
     "report": "report.html",
     "heatmap": "heatmap.png",
@@ -96,8 +93,7 @@ def _generate(model: Adapter, options: Options) -> Generation:
         from ..sound import read_audio
 
         return model.encode(options.prompt, *read_audio(options.audio))
-    duration = min(DEFAULT_DURATION, model.max_duration) if options.duration is None else options.duration
-    return model.generate(options.prompt, seed=options.seed, duration=duration, **options.generate_settings())
+    return model.generate(options.prompt, seed=options.seed, duration=options.duration, **options.generate_settings())
 
 
 def _write(explanation: Explanation, folder: Path, with_report: bool) -> dict[str, Path]:

@@ -16,7 +16,7 @@ class SpectrogramAdapter(PipelineAdapter):
 
     denoiser_name: ClassVar[str] = "unet"
     max_duration: float = 30.0
-    """Seconds. The UNet takes any length; it was trained on 10."""
+    """Seconds. The UNet takes any length."""
 
     def __init__(self, pipeline: Any, checkpoint: str) -> None:
         super().__init__(pipeline, checkpoint)
@@ -24,6 +24,9 @@ class SpectrogramAdapter(PipelineAdapter):
         self.frame = float(np.prod(vocoder.upsample_rates)) / vocoder.sampling_rate
         """Seconds of one column of the spectrogram."""
         self.column = self.frame * pipeline.vae_scale_factor
+        trained = self.denoiser.config.sample_size  # rows of the latents, as the pipelines' own default has it
+        if isinstance(trained, int):
+            self.default_duration = trained * self.column
 
     @property
     def sample_rate(self) -> int:
