@@ -113,8 +113,8 @@ class Adapter(ABC):
         Args:
             prompt: the text; must hold at least one word.
             seed: seed of the sampling.
-            duration: seconds of audio; when not given, what the backbone was trained on, or 5 where that is not known, or
-                its longest if that is shorter.
+            duration: seconds of audio; when not given, what the backbone was trained on (5 where unknown), or its
+                longest if that is shorter.
             guidance: classifier-free guidance scale; 1 switches guidance off.
             settings: what else the backbone's own generate takes (see the adapter's docs).
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..adapter import Adapter
-from ..errors import NumericalError
+from ..errors import NumericalError, SettingError
 from ..events import StepEvent
 from ..generation import Generation
 from ..masks import MaskParameters, Sampling, Temperature, build_parameters, probabilities, sample
@@ -46,6 +46,7 @@ class LearnedSettings(View):
             for squared errors relative to what all tokens together change (the default for diffusion models).
         alpha, beta: weights of the mask's L1 and L2 norms.
         parameters: ``logits``, ``mlp`` or ``mlp-history``.
+        per_step: of a diffusion model, a mask for each denoising step, or one that all steps share (``logits`` only).
         start: first value of every logit (``logits`` only), or ``leave-one-out`` to start from what each word does by
             itself: one forward more, with a row for each word. Steps from one value find the words too, and rank the
             frames worse; from leave-one-out, few and short steps keep what it found.
@@ -70,6 +71,7 @@ class LearnedSettings(View):
     alpha: float = 1e-3
     beta: float = 0.1
     parameters: Kind = "logits"
+    per_step: bool = True
     start: float | Literal["leave-one-out"] = "leave-one-out"
     sampling: Sampling = "none"
     temperature: float = 1.0
@@ -177,8 +179,9 @@ class _Optimisation:
         self.target = self.replayer.clean(history=s.target == "history" or s.context != "none")
         self.blank = self.replayer.blank() if s.similarity == "error" else None
         self.positions = len(self.target)
-        self.parameters = build_parameters(s.parameters, self.model, self.generation, self.positions, seed=self.seed,
-                                           start=self._start())
+        self.copies = self._copies()
+        self.parameters = build_parameters(s.parameters, self.model, self.generation, self.positions // self.copies,
+                                           seed=self.seed, start=self._start())
         assert s.lr is not None
         self.optimizer = torch.optim.Adam(self.parameters.parameters(), lr=s.lr, weight_decay=s.weight_decay)
         self.generator = torch.Generator().manual_seed(self.seed)
@@ -207,10 +210,20 @@ class _Optimisation:
         means = {name: value / self.positions for name, value in sums.items()}
         return {"total": sum(sums.values()) + price.item(), **means, "size": likely.mean().item()}
 
+    def _copies(self) -> int:
+        """How many times the learned rows stand in the mask: once, or once for each denoising step that shares them."""
+        if self.settings.per_step:
+            return 1
+        if self.replayer.grid is None or self.settings.parameters != "logits":
+            raise SettingError("per_step=False is for the logits of diffusion models: leave it out")
+        return len(self.replayer.grid.steps)
+
     def _start(self) -> float | Tensor:
-        if isinstance(self.settings.start, str):
-            return self._effects() if self.settings.parameters == "logits" else 0.0
-        return self.settings.start
+        if not isinstance(self.settings.start, str):
+            return self.settings.start
+        if self.settings.parameters != "logits":
+            return 0.0
+        return self._effects().unflatten(0, (self.copies, -1)).mean(0)
 
     def _effects(self) -> Tensor:
         """Logits [positions, tokens] of a mask that is as high as a word's own effect, in orders of magnitude.
@@ -232,7 +245,7 @@ class _Optimisation:
         return found
 
     def _logits(self, index: int) -> Tensor:
-        logits: Tensor = self.parameters()
+        logits: Tensor = self.parameters().repeat(self.copies, 1)
         _check_finite(logits, "mask", index)
         return logits
 

@@ -48,6 +48,18 @@ def test_the_loss_falls(made, key):
     assert total[-1] < 0.9 * total[0]
 
 
+@pytest.mark.parametrize("start", ["leave-one-out", 0.0])
+def test_one_mask_that_all_steps_share(made, start):
+    model, generation = made("audioldm2")
+    settings = {"steps": 3, "bins": 3, "start": start}
+    shared = xm.explain(model, generation, denoising_steps=3, per_step=False, **settings).step_time_importance
+    assert (shared == shared[:1]).all() and np.ptp(shared) > 0
+    one, same = (xm.explain(model, generation, denoising_steps=1, per_step=p, **settings) for p in (True, False))
+    np.testing.assert_array_equal(one.step_time_importance, same.step_time_importance)
+    with pytest.raises(SettingError, match="per_step"):
+        xm.explain(model, generation, per_step=False, parameters="mlp")
+
+
 @pytest.mark.parametrize("method", ["learned", "leave-one-out", "attention"])
 def test_rows_split_what_does_not_fit(made, method):
     model, generation = made("audioldm2")

@@ -115,7 +115,7 @@ def test_turned_texts_have_the_other_order_and_otherwise_no_source():
 
 def test_roberta_keeps_the_worlds_words_whole():
     tokenizer = build_roberta()
-    for word in {word for texts in CLASSES.values() for text in texts for word in text.split()}:
+    for word in {word for said in CLASSES.values() for part in said for word in part.split()}:
         assert len(tokenizer.tokenize(word)) == len(tokenizer.tokenize(f" {word}")) == 1, word
     assert tokenizer.decode(tokenizer("a dog, zorp é!").input_ids, skip_special_tokens=True) == "a dog, zorp é!"
     assert tokenizer.unk_token_id not in tokenizer("a dog, zorp é!").input_ids
