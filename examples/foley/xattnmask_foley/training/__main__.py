@@ -27,6 +27,7 @@ class Stage(str, Enum):
     vocoder = "vocoder"
     audioldm2 = "audioldm2"
     audioldm = "audioldm"
+    diffusion_card = "diffusion-card"
 
 
 def main(
@@ -57,7 +58,7 @@ def main(
 
 
 def _diffusion(stage: Stage, work: Path) -> None:
-    from . import diffusion  # diffusers, which the stages before do without
+    from . import diffusion, diffusion_card  # diffusers, which the stages before do without
 
     if stage is Stage.autoencoder:
         diffusion.train_autoencoder(work)
@@ -67,8 +68,10 @@ def _diffusion(stage: Stage, work: Path) -> None:
         diffusion.train_vocoder(work)
     elif stage is Stage.audioldm2:
         export.save_pipeline(diffusion.train_audioldm2(work), "foley-audioldm2")
-    else:
+    elif stage is Stage.audioldm:
         export.save_pipeline(diffusion.train_audioldm(work), "foley-audioldm")
+    else:
+        diffusion_card.write()
 
 
 def _codec(work: Path) -> EncodecModel:

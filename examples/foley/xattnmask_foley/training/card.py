@@ -1,4 +1,4 @@
-"""Stage 4, the model card: held-out numbers of the judge, the codec and the language model."""
+"""The model card: held-out numbers of the judge, the codec and the language model."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,15 @@ from .corpus import TEST, captions, clips
 CARD = Path(__file__).parents[2] / "MODEL_CARD.md"
 KINDS = {"single": None, "successive": "successive", "simultaneous": "together"}
 FOUND = 0.5
+MEANING = (
+    "The judge never heard the codec or the model in training. *All found*: every source that the caption names",
+    "has a probability above 0.5. *Other found*: so has one that it does not name. *Order*: of clips of two",
+    "successive sources, both found, the share in which they come in the caption's order.",
+    "",
+    "| audio | kind | clips | all found | other found | order |",
+    "| --- | --- | --- | --- | --- | --- |",
+)
+"""What the table says, and its head."""
 Hear = Callable[[np.ndarray], np.ndarray]
 
 
@@ -43,9 +53,9 @@ def write(work: Path, clips_each: int = 200, generated: int = 200) -> None:
     def through_codec(audio: np.ndarray) -> np.ndarray:
         return codec.decode(encoder, codec.encode(encoder, audio[None]))[0]
 
-    renders = {kind: _hear_clips(judge, kind, clips_each, lambda audio: audio) for kind in KINDS}
-    coded = {kind: _hear_clips(judge, kind, clips_each, through_codec) for kind in KINDS}
-    sampled = _hear_generations(judge, model, generated)
+    renders = {kind: hear_clips(judge, kind, clips_each, lambda audio: audio) for kind in KINDS}
+    coded = {kind: hear_clips(judge, kind, clips_each, through_codec) for kind in KINDS}
+    sampled = hear_generations(judge, model, generated)
     loss = language.validation_loss(model.backbone, work / "language" / "validation.pt")
     CARD.write_text(_card(renders, coded, sampled, loss))
     print(CARD.read_text())
@@ -65,14 +75,18 @@ def hear(judge: FoleyJudge, caption: Caption, audio: np.ndarray, sample_rate: in
     return Heard(found, extra, ordered)
 
 
-def _hear_clips(judge: FoleyJudge, kind: str, count: int, process: Hear) -> list[Heard]:
+def hear_clips(judge: FoleyJudge, kind: str, count: int, process: Hear) -> list[Heard]:
+    """What the judge hears in held-out clips of a kind, each processed."""
     return [hear(judge, clip.caption, process(clip.audio)) for clip in clips(TEST, count, KINDS[kind])]
 
 
-def _hear_generations(judge: FoleyJudge, model: xm.Adapter, count: int) -> dict[str, list[Heard]]:
+def hear_generations(
+    judge: FoleyJudge, model: xm.Adapter, count: int, **settings: Any
+) -> dict[str, list[Heard]]:
+    """What the judge hears in what the model makes of held-out captions, by kind."""
     heard: dict[str, list[Heard]] = {kind: [] for kind in KINDS}
     for caption, seed in captions(TEST, count, babble=0.0):
-        generation = model.generate(caption.text, seed=seed)
+        generation = model.generate(caption.text, seed=seed, **settings)
         heard[_kind(caption)].append(hear(judge, caption, generation.audio, generation.sample_rate))
     return heard
 
@@ -92,27 +106,28 @@ def _card(
         "that docs/foley.md lists. Its stage `card` prints the numbers below, on seeds that training never drew; a",
         "short caption may have been seen, with another rendering.",
         "",
-        "The judge never heard the codec or the model in training. *All found*: every source that the caption names",
-        "has a probability above 0.5. *Other found*: so has one that it does not name. *Order*: of clips of two",
-        "successive sources, both found, the share in which they come in the caption's order.",
-        "",
-        "| audio | kind | clips | all found | other found | order |",
-        "| --- | --- | --- | --- | --- | --- |",
-        *_rows("rendered", renders),
-        *_rows("rendered, through the codec", coded),
-        *_rows("generated, guidance 3", sampled),
+        *MEANING,
+        *rows("rendered", renders),
+        *rows("rendered, through the codec", coded),
+        *rows("generated, guidance 3", sampled),
         "",
         f"Held-out cross-entropy by codebook: {' / '.join(f'{value:.2f}' for value in loss)} nats.",
-        f"Size of the weights: {_megabytes():.1f} MB.",
+        f"Size of the weights: {megabytes('foley-musicgen', 'foley-judge'):.1f} MB.",
         "",
-        f"Made on {os.cpu_count()} cores ({platform.machine()}), torch {metadata.version('torch')}, "
-        f"transformers {metadata.version('transformers')}.",
+        machine("torch", "transformers"),
         "",
     ]
     return "\n".join(lines)
 
 
-def _rows(audio: str, heard: dict[str, list[Heard]]) -> Iterator[str]:
+def machine(*libraries: str) -> str:
+    """Where the numbers were made, and with what."""
+    versions = ", ".join(f"{library} {metadata.version(library)}" for library in libraries)
+    return f"Made on {os.cpu_count()} cores ({platform.machine()}), {versions}."
+
+
+def rows(audio: str, heard: dict[str, list[Heard]]) -> Iterator[str]:
+    """Rows of the table, one for each kind."""
     for kind, results in heard.items():
         ordered = [result.ordered for result in results if result.ordered is not None]
         order = f"{np.mean(ordered):.1%}" if ordered else ""
@@ -120,8 +135,10 @@ def _rows(audio: str, heard: dict[str, list[Heard]]) -> Iterator[str]:
         yield f"| {audio} | {kind} | {len(results)} | {found} | {extra} | {order} |"
 
 
-def _megabytes() -> float:
-    return sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) / 1e6
+def megabytes(*names: str) -> float:
+    """Size of named checkpoints."""
+    files = (path for name in names for path in (FOLDER / name).rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in files) / 1e6
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from .corpus import BABBLE
 from .loop import Loop
 
 POOL = 12_000
-BATCH = 24
+BATCH = 16
 LR = 1e-3
 AVERAGED = 0.998
 """What is kept is a running average of the weights, which a step moves by the rest."""
