@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .plugins.offers import Checkpoint, Judge
     from .progress_bar import progress
     from .results import Comparison, Explanation, WordTable, compare
+    from .seeding import seeded
     from .sites import Site
     from .sound import read_audio
     from .text import Token, Word
@@ -88,6 +89,7 @@ _HOMES = {
     "plugins.offers": ["Checkpoint", "Judge"],
     "progress_bar": ["progress"],
     "results": ["Comparison", "Explanation", "WordTable", "compare"],
+    "seeding": ["seeded"],
     "sites": ["Site"],
     "sound": ["read_audio"],
     "text": ["Token", "Word"],
@@ -143,6 +145,7 @@ __all__ = [  # resolved by __getattr__; a test keeps the two lists equal
     "read_audio",
     "regenerate",
     "register",
+    "seeded",
     "unregister",
 ]
 

@@ -19,6 +19,7 @@ from xattnmask.adapter import Adapter
 from xattnmask.errors import SettingError
 from xattnmask.generation import Generation
 from xattnmask.plugins.hookspecs import hookimpl
+from xattnmask.seeding import seeded
 from xattnmask.sites import Site
 from xattnmask.sound import resample, with_channels
 from xattnmask.text import Token
@@ -28,7 +29,7 @@ from .checks import check_causal, check_codes
 from .codes import encode
 from .delay import delay, delays, emitters, undelay
 from .loading import load, token_limit
-from .sampling import FiniteLogits, Recorder, Sampling, seeded
+from .sampling import FiniteLogits, Recorder, Sampling
 from .tokens import tokenize
 
 DEFAULT_DURATION = 30.0
