@@ -1,56 +1,56 @@
-"""The kit in a test file: five lines, one test for each check. Needs pytest.
+"""The kit in a test file: a few lines, one test for each check. Needs pytest.
 
     import pytest
-    from xattnmask.testing.suite import Conformance
+    from xattnmask.testing.suite import conformance
 
-    class TestSiren(Conformance):
-        key = "siren"
+    @pytest.fixture(scope="module")
+    def checkpoint(tmp_path_factory):
+        return save_a_small_siren(tmp_path_factory.mktemp("siren"))
 
-        @pytest.fixture(scope="class")
-        def checkpoint(self, tmp_path_factory):
-            return save_a_small_siren(tmp_path_factory.mktemp("siren"))
+    test_siren = conformance("siren")
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from .check import Check
 from .checks import CHECKS
-from .subject import PROMPT, Subject
+from .subject import Subject
 
 
-class Conformance:
-    """Subclass it in a module that pytest collects, with the adapter's ``key`` and a fixture ``checkpoint``.
+def conformance(
+    key: str, checkpoint: str | Callable[[pytest.FixtureRequest], Any] = "checkpoint", **others: Any
+) -> Callable[..., None]:
+    """A test for each check, to be assigned to a name that begins with ``test``.
 
-    ``checkpoint`` gives a folder of a small model, or the name of a checkpoint; random weights do, if they are large
-    enough for the text to matter. ``prompt``, ``duration`` and ``settings`` are those of :class:`Subject`.
+    Args:
+        key: model key of the installed adapter.
+        checkpoint: name of a fixture, of the scope ``module`` or wider, or a function of pytest's request. It gives the
+            folder of a small model, the name of a checkpoint, or a :class:`Subject`. Random weights do, if they are
+            large enough for the text to matter.
+        others: ``prompt``, ``duration`` and ``settings`` of :class:`Subject`.
     """
+    subjects: dict[str, Subject] = {}
 
-    key: ClassVar[str]
-    prompt: ClassVar[str] = PROMPT
-    duration: ClassVar[float | None] = None
-    settings: ClassVar[Mapping[str, Any] | None] = None
-
-    @pytest.fixture(scope="class")
-    def subject(self, checkpoint: str | Path) -> Subject:
-        """The adapter under test."""
-        return Subject.of(
-            self.key, str(checkpoint), prompt=self.prompt, duration=self.duration, settings=self.settings
-        )
+    def subject_of(request: pytest.FixtureRequest) -> Subject:
+        found = request.getfixturevalue(checkpoint) if isinstance(checkpoint, str) else checkpoint(request)
+        if isinstance(found, Subject):
+            return found
+        return subjects.setdefault(str(found), Subject.of(key, str(found), **others))
 
     @pytest.mark.parametrize("check", CHECKS, ids=str)
-    def test_conforms(self, check: Check, subject: Subject) -> None:
-        """What the check claims."""
-        outcome = check(subject)
+    def conforms(check: Check, request: pytest.FixtureRequest) -> None:
+        outcome = check(subject_of(request))
         if outcome.status == "failed":
             pytest.fail(f"{check.claim}\n{outcome.message}", pytrace=False)
         if outcome.status == "skipped":
             pytest.skip(outcome.message)
         if outcome.status == "warned":
             warnings.warn(outcome.message, stacklevel=1)
+
+    return conforms

@@ -5,8 +5,7 @@ This is also the example of how to write an adapter: load, tokenize, name the si
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar
 
@@ -59,7 +58,6 @@ class MusicGen(Adapter):
         self.frame = codec.hop_length / codec.sampling_rate
         self.max_tokens = token_limit(tokenizer, backbone.text_encoder.config)
         self.max_duration = self._longest() * self.frame
-        self._guided = False
 
     @classmethod
     def from_checkpoint(cls, checkpoint: str, *, device: str = "cpu", dtype: str = "float32") -> MusicGen:
@@ -79,7 +77,7 @@ class MusicGen(Adapter):
 
     def conditional_rows(self, batch: int) -> slice:
         """Guided generation stacks [conditional, null] in the decoder, and runs the text encoder on one row."""
-        return slice(0, max(batch // 2, 1)) if self._guided else slice(0, batch)
+        return slice(0, max(batch // 2, 1)) if self.guided else slice(0, batch)
 
     def replay(self, generation: Generation, batch: int = 1) -> torch.Tensor:
         ids = torch.tensor([[token.id for token in generation.tokens]], device=self.backbone.device).expand(batch, -1)
@@ -108,11 +106,9 @@ class MusicGen(Adapter):
 
     def _generate(self, prompt: str, tokens: tuple[Token, ...], *, seed: int, duration: float, guidance: float,
                   **settings: Any) -> Generation:
-        if not 1 <= guidance < float("inf"):
-            raise SettingError(f"guidance must be at least 1 (no guidance), not {guidance:g}")
         frames, sampling, recorder = self._frames(duration), Sampling.of(settings), Recorder()
         ids = torch.tensor([[token.id for token in tokens]], device=self.backbone.device)
-        with seeded(seed, ids.device), self._guidance(guidance):
+        with seeded(seed, ids.device), self.guiding(guidance):
             audio = self.backbone.generate(
                 input_ids=ids, attention_mask=torch.ones_like(ids), guidance_scale=float(guidance),
                 max_new_tokens=frames + int(self.delays.max()), use_cache=True, **sampling.arguments(),
@@ -176,14 +172,6 @@ class MusicGen(Adapter):
         if frames < least:
             raise SettingError(f"duration must be at least {least * self.frame:g} s with this model, not {duration:g}")
         return frames
-
-    @contextmanager
-    def _guidance(self, guidance: float) -> Iterator[None]:
-        self._guided = guidance > 1
-        try:
-            yield
-        finally:
-            self._guided = False
 
 
 @hookimpl

@@ -89,10 +89,11 @@ def leak(subject: Subject) -> None:
     made, other = subject.generation(), subject.other_prompt()
     swapped = type(made)(**{**_fields(made), "prompt": other, "tokens": subject.model.tokenize(other)})
     model, mask = subject.model, constant(subject, 0)
+    # By bias: where other keys are attended too, scale leaves the words their share of the softmax.
     roles = encoder_roles(subject) if all(s.role == "text-encoder" for s in readers(model, mask.shape[-1])) else None
     with torch.no_grad():
         moved = difference(model.replay(swapped), model.replay(made))
-        with patch(model, mask, roles=roles):  # type: ignore[arg-type]
+        with patch(model, mask, rule="bias", roles=roles):  # type: ignore[arg-type]
             left = difference(model.replay(swapped), model.replay(made))
     require(moved > EXACT, f"replay gives the same for {other!r} as for {made.prompt!r}: it must encode the "
             "generation's own prompt or tokens (and if the weights are random, make them larger)")

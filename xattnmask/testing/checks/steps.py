@@ -31,7 +31,8 @@ def denoise(subject: Subject) -> None:
     with torch.no_grad():
         whole, null = (model.denoise(made, range(len(levels)), text=text) for text in (True, False))
     wanted = (1, len(levels), len(made.positions))
-    require(tuple(whole.prediction.shape[:3]) == wanted and whole.latents.shape == whole.prediction.shape[1:], "denoise "
+    fits = tuple(whole.prediction.shape[:3]) == wanted and whole.latents.shape == whole.prediction.shape[1:]
+    require(fits, "denoise "
             f"returns predictions {list(whole.prediction.shape)} and latents {list(whole.latents.shape)}: they must be "
             f"[batch, steps, positions, width] = {[*wanted, 'width']}, and the same without batch")
     require(not same(null.prediction, whole.prediction), "denoise(text=False) predicts the same as with text: run the "
