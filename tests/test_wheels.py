@@ -1,7 +1,7 @@
 """A wheel of every distribution is built and installed in a clean environment, and does there what it should.
 
-Dependencies come from the environment that runs the tests, by a path file; what is installed there for development is not
-importable through it, so that code and data can only come from the wheels.
+Dependencies come from the environment that runs the tests, by a path file; what is installed there for development is
+not importable through it, so that code and data can only come from the wheels.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ PROJECTS = [ROOT, *sorted(file.parent for pattern in ("adapters/*", "examples/*"
 
 def run(*command: object, cwd: Path | None = None) -> str:
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    done = subprocess.run(list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    words = [str(word) for word in command]
+    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 

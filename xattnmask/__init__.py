@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .adapter import Adapter
+    from .devices import input_device
     from .diffusion import Denoised, DiffusionAdapter
     from .editing import edit
     from .edits import WordEdit
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "adapter": ["Adapter"],
+    "devices": ["input_device"],
     "diffusion": ["Denoised", "DiffusionAdapter"],
     "editing": ["edit"],
     "edits": ["WordEdit"],
@@ -136,6 +138,7 @@ __all__ = [  # resolved by __getattr__; a test keeps the two lists equal
     "edit",
     "explain",
     "hookimpl",
+    "input_device",
     "list_methods",
     "list_models",
     "load",

@@ -15,6 +15,7 @@ import transformers
 from transformers import LogitsProcessorList, StoppingCriteriaList
 
 from xattnmask.adapter import Adapter
+from xattnmask.devices import input_device
 from xattnmask.errors import SettingError
 from xattnmask.generation import Generation
 from xattnmask.plugins.hookspecs import hookimpl
@@ -80,13 +81,13 @@ class MusicGen(Adapter):
         return slice(0, max(batch // 2, 1)) if self.guided else slice(0, batch)
 
     def replay(self, generation: Generation, batch: int = 1) -> torch.Tensor:
-        ids = torch.tensor([[token.id for token in generation.tokens]], device=self.backbone.device).expand(batch, -1)
+        ids = torch.tensor([[token.id for token in generation.tokens]], device=self._device).expand(batch, -1)
         columns = delay(generation.replay["codes"].to(ids.device), self.delays, self.start).repeat(batch, 1)
         text = self.backbone.text_encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
         return self._decode(columns, self._project(text))
 
     def replay_isolated(self, generation: Generation, batch: int = 1) -> torch.Tensor:
-        ids = torch.tensor([[token.id for token in generation.tokens]], device=self.backbone.device)
+        ids = torch.tensor([[token.id for token in generation.tokens]], device=self._device)
         columns = delay(generation.replay["codes"].to(ids.device), self.delays, self.start)
         positions = columns.shape[-1]
         text = self._project(self.backbone.text_encoder(input_ids=ids).last_hidden_state)
@@ -95,19 +96,19 @@ class MusicGen(Adapter):
 
     @torch.no_grad()
     def token_embeddings(self, generation: Generation) -> torch.Tensor:
-        ids = torch.tensor([[token.id for token in generation.tokens]], device=self.backbone.device)
+        ids = torch.tensor([[token.id for token in generation.tokens]], device=self._device)
         return self._project(self.backbone.text_encoder(input_ids=ids).last_hidden_state)[0]
 
     @torch.no_grad()
     def audio_embeddings(self, generation: Generation) -> torch.Tensor:
-        columns = delay(generation.replay["codes"].to(self.backbone.device), self.delays, self.start)
+        columns = delay(generation.replay["codes"].to(self._device), self.delays, self.start)
         tables = self.backbone.decoder.model.decoder.embed_tokens
         return torch.stack([table(codes) for table, codes in zip(tables, columns, strict=True)]).sum(0)
 
     def _generate(self, prompt: str, tokens: tuple[Token, ...], *, seed: int, duration: float, guidance: float,
                   **settings: Any) -> Generation:
         frames, sampling, recorder = self._frames(duration), Sampling.of(settings), Recorder()
-        ids = torch.tensor([[token.id for token in tokens]], device=self.backbone.device)
+        ids = torch.tensor([[token.id for token in tokens]], device=self._device)
         with seeded(seed, ids.device), self.guiding(guidance):
             audio = self.backbone.generate(
                 input_ids=ids, attention_mask=torch.ones_like(ids), guidance_scale=float(guidance),
@@ -143,6 +144,10 @@ class MusicGen(Adapter):
             positions=emitters(frames, self.delays),
             replay={"codes": codes.cpu()}, encoded=True,
         )
+
+    @property
+    def _device(self) -> torch.device:
+        return input_device(self.backbone)
 
     def _project(self, text: torch.Tensor) -> torch.Tensor:
         """Text states in the decoder's width."""
