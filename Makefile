@@ -4,6 +4,8 @@
 #   make test       run all tests                            (PYTEST="-k grammar" for some of them)
 #   make audiocraft install audiocraft beside the rest, for the models audiogen and musicgen-audiocraft
 #   make lint       ruff and mypy
+#   make format     the same, mending what can be mended
+#   make docs       the documentation as a site, in site/    (fails on a warning or a broken link)
 #   make bench      the benchmark of docs/benchmark.md       (BENCH=quality, "speed --part foley", audiogen, ...)
 #   make train      train the foley models anew; resumes after an interruption
 #   make clean      remove the environment and what the targets wrote
@@ -19,15 +21,17 @@ BENCH ?= quality
 
 BIN := $(VENV)/bin
 CONSTRAINTS := constraints.txt
-PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,adapters/transformers adapters/diffusers examples/foley)
+PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,adapters/transformers adapters/diffusers examples/foley \
+  examples/custom-adapter)
 AUDIOCRAFT := $(addprefix adapters/audiocraft/,pyproject.toml $(addprefix xattnmask_audiocraft/,install.py requirements.txt))
-EDITABLE = -e '.$(1)' -e './adapters/transformers$(1)' -e './adapters/diffusers$(1)' -e ./examples/foley
+EDITABLE = -e '.$(1)' -e './adapters/transformers$(1)' -e './adapters/diffusers$(1)' -e ./examples/foley \
+  -e ./examples/custom-adapter
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c $(CONSTRAINTS)
 
 # Idle threads must sleep: on a busy machine, spinning ones make small models many times slower.
 QUIET := OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: demo test audiocraft lint bench train clean
+.PHONY: demo test audiocraft lint format docs bench train clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run
@@ -46,6 +50,12 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy adapters/audiocraft/xattnmask_audiocraft
 	$(BIN)/mypy examples/foley/xattnmask_foley
 
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -d site/.doctrees docs site
+
 bench: $(VENV)/.test
 	OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks $(BENCH)
 
@@ -53,7 +63,7 @@ train: $(VENV)/.run
 	OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 $(BIN)/python -m xattnmask_foley.training --work examples/foley/work
 
 clean:
-	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) out site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Stamp files: the environment is made once, and made up to date when a pyproject or a pin has changed.
 $(VENV)/.made:
@@ -80,4 +90,8 @@ $(VENV)/.test: $(VENV)/.audiocraft
 
 $(VENV)/.dev: $(VENV)/.test
 	$(INSTALL) -e '.[dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(INSTALL) -e '.[docs]'
 	@touch $@

@@ -19,6 +19,7 @@ from xattnmask.methods.learned import PAPER, LearnedSettings
 from xattnmask.methods.leave_one_out import LeaveOneOutSettings
 from xattnmask.plugins import hookspecs
 from xattnmask.plugins.discovery import METHODS
+from xattnmask.testing import CHECKS
 
 tomllib = pytest.importorskip("tomllib" if __import__("sys").version_info >= (3, 11) else "tomli")
 
@@ -138,6 +139,23 @@ def anchors(page: Path) -> set[str]:
 @pytest.mark.parametrize("public", xattnmask.__all__)
 def test_public_names_are_documented(public):
     assert re.search(rf"(?<![\w]){re.escape(public)}(?![\w])", EVERYTHING)
+
+
+@pytest.mark.parametrize("public", sorted({*xattnmask.__all__} - {"__version__", "XattnmaskError"} - set(vars(errors))))
+def test_public_names_are_in_the_reference(public):
+    """By a directive of their own; errors are listed as a module."""
+    assert re.search(rf"^\.\. auto\w+:: {public}$", TEXT[ROOT / "docs/reference.md"], re.MULTILINE)
+
+
+def test_the_checks_of_the_kit_are_documented_in_their_order():
+    rows = re.findall(r"^\| `([\w-]+)` \| (.+) \|$", section("docs/conformance.md", "checks"), re.MULTILINE)
+    assert rows == [(check.name, check.claim) for check in CHECKS]
+
+
+def test_every_page_is_in_the_index():
+    index = TEXT[ROOT / "docs/index.md"]
+    listed = set(re.findall(r"^(\w[\w-]*)$", index, re.MULTILINE))
+    assert {page.stem for page in ROOT.glob("docs/*.md")} - {"index"} == listed
 
 
 @pytest.mark.parametrize("hook", [n for n in vars(hookspecs) if n.startswith("xattnmask_")])

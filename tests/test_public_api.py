@@ -51,6 +51,12 @@ def test_importing_imports_nothing_heavy():
     assert run(f"import sys, xattnmask; print([m for m in {HEAVY!r} if m in sys.modules])") == "[]"
 
 
+def test_importing_imports_little():
+    """Of the standard library too: 41 modules at the time of writing."""
+    count = run("import sys; before = set(sys.modules); import xattnmask; print(len(set(sys.modules) - before))")
+    assert int(count) <= 60
+
+
 def test_patch_is_the_function_after_its_package_was_imported():
     assert run("import xattnmask.patching, xattnmask; print(callable(xattnmask.patch))") == "True"
 

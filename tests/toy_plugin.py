@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from xattnmask import Adapter, Checkpoint, CheckpointError, Generation, Site, Token, hookimpl
+from xattnmask import Adapter, Checkpoint, CheckpointError, Generation, SettingError, Site, Token, hookimpl
 from xattnmask.text import word_spans
 
 WIDTH, RATE, HOP = 16, 1600, 64
@@ -92,7 +92,9 @@ class Toy(Adapter):
         return self.backbone.words(torch.tensor([[token.id for token in tokens]], device=self.device))
 
     @torch.no_grad()
-    def _generate(self, prompt, tokens, *, seed, duration, guidance):
+    def _generate(self, prompt, tokens, *, seed, duration, guidance, **settings):
+        if settings:
+            raise SettingError(f"the toy has no setting {', '.join(settings)}")
         frames = max(round(duration * RATE / HOP), 1)
         noise = torch.randn(1, frames, WIDTH, generator=torch.Generator().manual_seed(seed))
         noise = noise.to(self.device, self.backbone.head.weight.dtype)

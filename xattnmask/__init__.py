@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .adapter import Adapter
+    from .devices import input_device
     from .diffusion import Denoised, DiffusionAdapter
     from .editing import edit
     from .edits import WordEdit
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from .plugins.offers import Checkpoint, Judge
     from .progress_bar import progress
     from .results import Comparison, Explanation, WordTable, compare
+    from .seeding import seeded
     from .sites import Site
     from .sound import read_audio
     from .text import Token, Word
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "adapter": ["Adapter"],
+    "devices": ["input_device"],
     "diffusion": ["Denoised", "DiffusionAdapter"],
     "editing": ["edit"],
     "edits": ["WordEdit"],
@@ -88,6 +91,7 @@ _HOMES = {
     "plugins.offers": ["Checkpoint", "Judge"],
     "progress_bar": ["progress"],
     "results": ["Comparison", "Explanation", "WordTable", "compare"],
+    "seeding": ["seeded"],
     "sites": ["Site"],
     "sound": ["read_audio"],
     "text": ["Token", "Word"],
@@ -134,6 +138,7 @@ __all__ = [  # resolved by __getattr__; a test keeps the two lists equal
     "edit",
     "explain",
     "hookimpl",
+    "input_device",
     "list_methods",
     "list_models",
     "load",
@@ -143,6 +148,7 @@ __all__ = [  # resolved by __getattr__; a test keeps the two lists equal
     "read_audio",
     "regenerate",
     "register",
+    "seeded",
     "unregister",
 ]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .errors import PromptError, SettingError
@@ -44,6 +45,8 @@ class Adapter(ABC):
     """The longest audio the backbone can make, in seconds."""
     default_duration: float = DEFAULT_DURATION
     """Seconds of audio where none are asked for: what the backbone was trained on, if that is known."""
+    guided: bool = False
+    """Whether ``_generate`` runs with classifier-free guidance now: see :meth:`guiding`."""
 
     @classmethod
     @abstractmethod
@@ -61,13 +64,28 @@ class Adapter(ABC):
     def sites(self, num_tokens: int) -> Sequence[Site]:
         """All sites of the backbone for a prompt of ``num_tokens`` tokens, of every role it has."""
 
-    @abstractmethod
     def conditional_rows(self, batch: int) -> slice:
         """Which rows of a batch at a cross-attention or text-encoder site are conditional *right now*.
 
         While ``_generate`` runs with classifier-free guidance that is one half (and the rows of the prompt, not of a
-        negative one, where the text encoder runs); in ``replay`` it is all of them.
+        negative one, where the text encoder runs); in ``replay`` it is all of them. By default the first half while
+        :attr:`guided` is true; to be overridden for libraries that put the unconditional half first.
         """
+        return slice(0, batch // 2) if self.guided else slice(0, batch)
+
+    @contextmanager
+    def guiding(self, guidance: float) -> Iterator[None]:
+        """While open, :attr:`guided` tells whether there is guidance, whatever happens inside.
+
+        Raises SettingError for a scale below 1.
+        """
+        if not 1 <= guidance < float("inf"):
+            raise SettingError(f"guidance must be at least 1 (no guidance), not {guidance:g}")
+        self.guided = guidance > 1
+        try:
+            yield
+        finally:
+            self.guided = False
 
     @abstractmethod
     def _generate(self, prompt: str, tokens: tuple[Token, ...], *, seed: int, duration: float, guidance: float,

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 
 from .diffusion import DiffusionAdapter
 from .errors import SettingError
@@ -48,7 +47,7 @@ def regenerate_steps(
     """Audio of ``generation`` made again, each step under its own part of ``mask`` [steps, times, tokens]."""
     assert explanation.steps is not None
     steps = [int(step) for step in explanation.steps]
-    with patch_steps(model, torch.from_numpy(np.ascontiguousarray(mask)), steps, **patching):
+    with patch_steps(model, mask, steps, **patching):
         return model.regenerate(generation).audio
 
 

@@ -53,6 +53,20 @@ def tokens_from_offsets(
     return tuple(tokens)
 
 
+def tokens_from_bytes(prompt: str, offset: int = 0, start: int = 0) -> tuple[Token, ...]:
+    """Tokens of a model that reads UTF-8 byte by byte: all bytes of a character have that character's span.
+
+    Args:
+        offset: what is added to a byte to make its id.
+        start: where ``prompt`` begins in a longer one.
+    """
+    return tuple(
+        Token(byte + offset, chr(byte) if 32 <= byte < 127 else f"<{byte:02x}>", at, at + 1)
+        for at, character in enumerate(prompt, start)
+        for byte in character.encode()
+    )
+
+
 def _without_space(prompt: str, start: int, end: int) -> tuple[int, int]:
     while start < end and prompt[start].isspace():
         start += 1

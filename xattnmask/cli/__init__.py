@@ -11,10 +11,12 @@ from typing import Any, NoReturn
 import typer
 
 from ..errors import XattnmaskError
+from .check import check
 from .compare import compare
 from .edit import edit
 from .explain import explain
 from .listing import methods, models
+from .new_adapter import new_adapter
 from .plot import plot
 
 app = typer.Typer(
@@ -28,6 +30,8 @@ app.command()(compare)
 app.command()(plot)
 app.command()(models)
 app.command()(methods)
+app.command()(check)
+app.command()(new_adapter)
 
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 

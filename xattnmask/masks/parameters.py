@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..adapter import Adapter
+from ..devices import input_device
 from ..errors import PluginError, SettingError
 from ..generation import Generation
 
@@ -83,7 +84,7 @@ def build_parameters(kind: Kind, model: Adapter, generation: Generation, positio
         SettingError: unknown ``kind``, or one that needs embeddings the adapter does not give.
         PluginError: the adapter gives embeddings of a wrong shape.
     """
-    device = next(model.backbone.parameters()).device
+    device = input_device(model.backbone)
     if kind == "logits":
         return Logits(positions, len(generation.tokens), start).to(device)
     if kind == "mlp":

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ..devices import input_device
 from ..diffusion import REPRESENTATIONS, Denoised, DiffusionAdapter, Representation
 from ..errors import SettingError
 from ..generation import Generation
@@ -72,7 +73,7 @@ class StepReplayer:
     def blank(self) -> Tensor:
         """The states [cells, width] when no token is read."""
         with torch.no_grad():
-            device = next(self.model.backbone.parameters()).device
+            device = input_device(self.model.backbone)
             return self.masked(torch.zeros(1, self.num_tokens, device=device))[0]
 
     def masked(self, masks: Tensor, part: slice = slice(None)) -> Tensor:

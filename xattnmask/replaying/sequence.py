@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..adapter import Adapter
+from ..devices import input_device
 from ..errors import SettingError
 from ..generation import Generation
 from ..objective import Similarity
@@ -88,7 +89,7 @@ class Replayer:
     def blank(self) -> Tensor:
         """Final hidden states [positions, width] when no token is read."""
         with torch.no_grad():
-            device = next(self.model.backbone.parameters()).device
+            device = input_device(self.model.backbone)
             return self.masked(torch.zeros(1, self.num_tokens, device=device))[0]
 
     @property

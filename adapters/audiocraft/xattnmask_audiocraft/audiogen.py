@@ -18,13 +18,14 @@ from xattnmask.adapter import Adapter
 from xattnmask.errors import SettingError
 from xattnmask.generation import Generation
 from xattnmask.plugins.hookspecs import hookimpl
+from xattnmask.seeding import seeded
 from xattnmask.sites import Site
 from xattnmask.text import Token
 
 from .conditions import DESCRIPTION, Conditions, Tensors
 from .loading import load
 from .patterns import columns, emitters
-from .sampling import Sampling, seeded
+from .sampling import Sampling
 from .text_encoders import token_limit
 from .tokens import tokenize
 from .watching import Watch, position

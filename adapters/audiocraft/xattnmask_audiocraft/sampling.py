@@ -1,14 +1,11 @@
-"""How codes are drawn: audiocraft's own settings, checked, and the seed."""
+"""How codes are drawn: audiocraft's own settings, checked."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
-
-import torch
 
 from xattnmask.errors import SettingError
 
@@ -55,21 +52,3 @@ class Sampling:
             "top_p": self.top_p,
             "two_step_cfg": self.two_step_cfg,
         }
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the sampling on ``device`` inside, and leave the random states as they were."""
-    accelerator = None if device.type == "cpu" else torch.get_device_module(device)
-    which = (device,) if device.type in ("cuda", "xpu") else ()  # the others have one device, and take no name
-    processor, state = torch.get_rng_state(), accelerator.get_rng_state(*which) if accelerator else None
-    try:
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would touch every accelerator
-        if accelerator:
-            with accelerator.device(device) if which else nullcontext():
-                accelerator.manual_seed(seed)
-        yield
-    finally:
-        torch.set_rng_state(processor)
-        if accelerator:
-            accelerator.set_rng_state(state, *which)

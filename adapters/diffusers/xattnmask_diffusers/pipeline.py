@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xattnmask.devices import input_device
 from xattnmask.diffusion import Denoised, DiffusionAdapter
 from xattnmask.errors import SettingError
 from xattnmask.generation import Generation
@@ -122,8 +123,7 @@ class PipelineAdapter(DiffusionAdapter):
     @property
     def device(self) -> torch.device:
         """Where the denoiser is."""
-        device: torch.device = next(self.denoiser.parameters()).device
-        return device
+        return input_device(self.denoiser)
 
     def duration_arguments(self, duration: float) -> dict[str, Any]:
         """Arguments of the pipeline that ask for ``duration`` seconds."""

@@ -5,8 +5,7 @@ This is also the example of how to write an adapter: load, tokenize, name the si
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar
 
@@ -16,9 +15,11 @@ import transformers
 from transformers import LogitsProcessorList, StoppingCriteriaList
 
 from xattnmask.adapter import Adapter
+from xattnmask.devices import input_device
 from xattnmask.errors import SettingError
 from xattnmask.generation import Generation
 from xattnmask.plugins.hookspecs import hookimpl
+from xattnmask.seeding import seeded
 from xattnmask.sites import Site
 from xattnmask.sound import resample, with_channels
 from xattnmask.text import Token
@@ -28,7 +29,7 @@ from .checks import check_causal, check_codes
 from .codes import encode
 from .delay import delay, delays, emitters, undelay
 from .loading import load, token_limit
-from .sampling import FiniteLogits, Recorder, Sampling, seeded
+from .sampling import FiniteLogits, Recorder, Sampling
 from .tokens import tokenize
 
 DEFAULT_DURATION = 30.0
@@ -58,7 +59,6 @@ class MusicGen(Adapter):
         self.frame = codec.hop_length / codec.sampling_rate
         self.max_tokens = token_limit(tokenizer, backbone.text_encoder.config)
         self.max_duration = self._longest() * self.frame
-        self._guided = False
 
     @classmethod
     def from_checkpoint(cls, checkpoint: str, *, device: str = "cpu", dtype: str = "float32") -> MusicGen:
@@ -78,16 +78,16 @@ class MusicGen(Adapter):
 
     def conditional_rows(self, batch: int) -> slice:
         """Guided generation stacks [conditional, null] in the decoder, and runs the text encoder on one row."""
-        return slice(0, max(batch // 2, 1)) if self._guided else slice(0, batch)
+        return slice(0, max(batch // 2, 1)) if self.guided else slice(0, batch)
 
     def replay(self, generation: Generation, batch: int = 1) -> torch.Tensor:
-        ids = torch.tensor([[token.id for token in generation.tokens]], device=self.backbone.device).expand(batch, -1)
+        ids = torch.tensor([[token.id for token in generation.tokens]], device=self._device).expand(batch, -1)
         columns = delay(generation.replay["codes"].to(ids.device), self.delays, self.start).repeat(batch, 1)
         text = self.backbone.text_encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
         return self._decode(columns, self._project(text))
 
     def replay_isolated(self, generation: Generation, batch: int = 1) -> torch.Tensor:
-        ids = torch.tensor([[token.id for token in generation.tokens]], device=self.backbone.device)
+        ids = torch.tensor([[token.id for token in generation.tokens]], device=self._device)
         columns = delay(generation.replay["codes"].to(ids.device), self.delays, self.start)
         positions = columns.shape[-1]
         text = self._project(self.backbone.text_encoder(input_ids=ids).last_hidden_state)
@@ -96,22 +96,20 @@ class MusicGen(Adapter):
 
     @torch.no_grad()
     def token_embeddings(self, generation: Generation) -> torch.Tensor:
-        ids = torch.tensor([[token.id for token in generation.tokens]], device=self.backbone.device)
+        ids = torch.tensor([[token.id for token in generation.tokens]], device=self._device)
         return self._project(self.backbone.text_encoder(input_ids=ids).last_hidden_state)[0]
 
     @torch.no_grad()
     def audio_embeddings(self, generation: Generation) -> torch.Tensor:
-        columns = delay(generation.replay["codes"].to(self.backbone.device), self.delays, self.start)
+        columns = delay(generation.replay["codes"].to(self._device), self.delays, self.start)
         tables = self.backbone.decoder.model.decoder.embed_tokens
         return torch.stack([table(codes) for table, codes in zip(tables, columns, strict=True)]).sum(0)
 
     def _generate(self, prompt: str, tokens: tuple[Token, ...], *, seed: int, duration: float, guidance: float,
                   **settings: Any) -> Generation:
-        if not 1 <= guidance < float("inf"):
-            raise SettingError(f"guidance must be at least 1 (no guidance), not {guidance:g}")
         frames, sampling, recorder = self._frames(duration), Sampling.of(settings), Recorder()
-        ids = torch.tensor([[token.id for token in tokens]], device=self.backbone.device)
-        with seeded(seed, ids.device), self._guidance(guidance):
+        ids = torch.tensor([[token.id for token in tokens]], device=self._device)
+        with seeded(seed, ids.device), self.guiding(guidance):
             audio = self.backbone.generate(
                 input_ids=ids, attention_mask=torch.ones_like(ids), guidance_scale=float(guidance),
                 max_new_tokens=frames + int(self.delays.max()), use_cache=True, **sampling.arguments(),
@@ -147,6 +145,10 @@ class MusicGen(Adapter):
             replay={"codes": codes.cpu()}, encoded=True,
         )
 
+    @property
+    def _device(self) -> torch.device:
+        return input_device(self.backbone)
+
     def _project(self, text: torch.Tensor) -> torch.Tensor:
         """Text states in the decoder's width."""
         project = getattr(self.backbone, "enc_to_dec_proj", None)
@@ -175,14 +177,6 @@ class MusicGen(Adapter):
         if frames < least:
             raise SettingError(f"duration must be at least {least * self.frame:g} s with this model, not {duration:g}")
         return frames
-
-    @contextmanager
-    def _guidance(self, guidance: float) -> Iterator[None]:
-        self._guided = guidance > 1
-        try:
-            yield
-        finally:
-            self._guided = False
 
 
 @hookimpl

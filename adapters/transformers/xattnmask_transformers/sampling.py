@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -12,29 +10,6 @@ import torch
 from transformers import LogitsProcessor, StoppingCriteria
 
 from xattnmask.errors import NumericalError, SettingError
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the sampling on ``device`` inside, and leave the caller's random states as they were.
-
-    transformers' decoders draw from Python's ``random`` for layer dropout, also in evaluation mode.
-    """
-    python, processor = random.getstate(), torch.get_rng_state()
-    accelerator = None if device.type == "cpu" else torch.get_device_module(device)
-    which = (device,) if device.type in ("cuda", "xpu") else ()  # the others have one device, and take no name
-    state = accelerator.get_rng_state(*which) if accelerator else None
-    try:
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would touch every accelerator
-        if accelerator:
-            with accelerator.device(device) if which else nullcontext():
-                accelerator.manual_seed(seed)
-        yield
-    finally:
-        random.setstate(python)
-        torch.set_rng_state(processor)
-        if accelerator:
-            accelerator.set_rng_state(state, *which)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,22 @@
+"""Sphinx's configuration: ``make docs``. Markdown by MyST, the API from docstrings, no network."""
+
+import importlib.metadata
+
+project = "xattnmask"
+author = "the xattnmask authors"
+release = importlib.metadata.version("xattnmask")
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+html_theme = "furo"
+html_title = f"xattnmask {release}"
+exclude_patterns = ["benchmark/*"]
+
+myst_heading_anchors = 4  # links to headings, as GitHub makes them
+myst_enable_extensions = ["colon_fence"]
+
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_mock_imports = []
+napoleon_use_ivar = True
+napoleon_use_rtype = False
