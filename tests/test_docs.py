@@ -87,7 +87,7 @@ def test_python_runs(page, installed):
     namespace: dict[str, object] = {"__name__": "docs"}
     for block in blocks(page, "python"):
         if not block.mark:
-            exec(compile("\n" * (block.line - 1) + block.code, str(page), "exec"), namespace)
+            exec(compile("\n" * (block.line - 1) + block.code, str(page), "exec", dont_inherit=True), namespace)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

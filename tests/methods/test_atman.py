@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import layer_norm
 
-from xattnmask import SettingError, Token
+from xattnmask import SettingError, Token, explain, patch, regenerate
 from xattnmask.methods.atman import AtMan, like_them
 from xattnmask.methods.leave_one_out import LeaveOneOut
 
@@ -110,6 +110,14 @@ def test_a_word_goes_with_all_its_tokens(toy_model, sound):
     sound = replace(sound, tokens=tokens)
     word, token = (attribute(toy_model, sound, by=by).importance for by in ("word", "token"))
     assert np.array_equal(word[:, 3], word[:, 4]) and not np.allclose(token[:, 3], token[:, 4], atol=1e-4)
+
+
+def test_audio_is_made_again_by_a_rule_that_takes_words_away(toy_model, sound):
+    explanation = replace(explain(toy_model, sound, method="atman"), importance=np.zeros((10, TOKENS), np.float32))
+    assert explanation.settings["rule"] == "suppress"
+    with patch(toy_model, torch.zeros(1, TOKENS)):
+        without = toy_model.regenerate(sound).audio
+    np.testing.assert_allclose(regenerate(toy_model, sound, explanation)["factual"], without, atol=1e-6)
 
 
 @pytest.mark.parametrize(("name", "value"), [
