@@ -73,8 +73,7 @@ class MaskedForward:
         if masks.ndim not in (2, 3) or masks.shape[-1] != len(self.groups) or not len(masks):
             wanted = f"[batch, {len(self.groups)}] or [batch, positions, {len(self.groups)}]"
             raise SettingError(f"a mask is {wanted} ({', '.join(self.names)}), not {list(masks.shape)}")
-        masks = masks.to(self.device)
-        masks = self._by_token(masks if masks.is_floating_point() else masks.float())
+        masks = self._by_token(masks.to(self.device, torch.promote_types(self._target.dtype, torch.float32)))
         found = torch.cat([self._score(chunk, part) for chunk in masks.split(self.batch)])
         return found if self.output == "positions" else found.mean(1, keepdim=True)
 

@@ -8,8 +8,8 @@ import xattnmask as xm
 
 CAPTION = "we hear a loud bell followed by the rain"
 FINDS_ALL = ["leave-one-out", "atman", "attention-gradient", "integrated-gradients", "shapley"]
-"""Methods under which every cause outranks every filler; of ``attention``, ``rollout`` and ``grad-cam`` the sources do
-so on average alone, and of ``random`` nothing holds."""
+"""Methods under which every cause outranks every filler. Attention and rollout put an article above both sources, and
+are true in time alone; Grad-CAM and random importance are true in neither, here as in the benchmark."""
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,15 @@ def test_every_cause_outranks_every_filler(model, generation, method):
     assert mean[causes].min() > mean[~causes].max(), dict(zip(texts, mean.tolist(), strict=True))
 
 
-@pytest.mark.parametrize("method", ["attention", "rollout", "grad-cam"])
-def test_sources_outrank_fillers_on_average(model, generation, method):
-    mean, texts, causes = by_unit(model, generation, method)
-    sources = np.array([text in ("bell", "rain") for text in texts])
-    assert mean[sources].mean() > mean[~causes].mean(), dict(zip(texts, mean.tolist(), strict=True))
+@pytest.mark.parametrize("method", ["attention", "rollout", "attention-gradient"])
+def test_attention_follows_the_sources_in_time(model, generation, method):
+    importance = xm.explain(model, generation, method=method).word_importance()
+    bell, rain = (importance[:, CAPTION.split().index(word)] for word in ("bell", "rain"))
+    assert bell[:45].mean() > 2 * bell[55:].mean() and rain[55:].mean() > 1.2 * rain[:45].mean()
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "random"])
+def test_the_others_run(model, generation, method):
+    importance = xm.explain(model, generation, method=method).word_importance()
+    assert importance.shape == (len(generation.times) - 1, 9) and np.isfinite(importance).all()
+    assert importance.min() >= 0 and (importance.max(0) > 0).all()
