@@ -74,7 +74,7 @@ class MaskedForward:
             wanted = f"[batch, {len(self.groups)}] or [batch, positions, {len(self.groups)}]"
             raise SettingError(f"a mask is {wanted} ({', '.join(self.names)}), not {list(masks.shape)}")
         masks = self._by_token(masks.to(self.device, torch.promote_types(self._target.dtype, torch.float32)))
-        found = torch.cat([self._score(chunk, part) for chunk in masks.split(self.batch)])
+        found = torch.cat([self._score(chunk, part) for chunk in torch.split(masks, self.batch)])
         return found if self.output == "positions" else found.mean(1, keepdim=True)
 
     def by_token(self, values: Tensor) -> Tensor:

@@ -33,8 +33,9 @@ class GradCam(GradientMethod):
     def reduce(self, attention: Tensor, gradient: Tensor, by_position: ByPosition) -> Tensor:
         weight = by_position(gradient.mean(-1).transpose(1, 2))  # [positions, H]
         heads, tokens = attention.shape[1], attention.shape[-1]
-        maps = by_position(attention.transpose(1, 2).flatten(2)).unflatten(1, (heads, tokens))
-        return (weight[:, :, None] * maps).sum(1).clamp_min(0)
+        maps = by_position(attention.transpose(1, 2).flatten(2)).reshape(-1, heads, tokens)
+        found: Tensor = (weight[:, :, None] * maps).sum(1).clamp_min(0)
+        return found
 
 
 @hookimpl

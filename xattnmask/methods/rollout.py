@@ -125,7 +125,8 @@ class _RollingOut:
             self.flow = self._rolled(self.flow, attention)
 
     def _cross(self, site: Site, attention: Tensor) -> None:
-        by_position = self.replayer.by_position(site, attention).unflatten(0, (len(attention), -1))
+        tokens = self.replayer.num_tokens
+        by_position = self.replayer.by_position(site, attention).reshape(len(attention), -1, tokens)
         read = by_position @ self._text(site.stream, attention)
         flow = torch.zeros_like(read) if self.flow is None else self.flow
         self.flow = self.residual * flow + (1 - self.residual) * read
