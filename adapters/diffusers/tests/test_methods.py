@@ -17,7 +17,7 @@ STEPS, BINS = 2, 3
 VIEW = {"denoising_steps": STEPS, "bins": BINS}
 MASKING = ["random", "atman", "integrated-gradients", "shapley"]
 READING = ["rollout", "attention-gradient", "grad-cam"]
-FEW = {"integrated-gradients": {"steps": 3}, "shapley": {"orders": 1}}
+FEW = {"integrated-gradients": {"steps": 2}, "shapley": {"orders": 1}}
 
 
 @pytest.fixture
@@ -45,7 +45,6 @@ def test_importance_by_cell(made, key, method):
     cells = found.step_time_importance
     assert cells.shape == (STEPS, BINS, len(generation.tokens)) and np.isfinite(cells).all() and cells.std() > 0
     assert found.settings["denoising_steps"] == STEPS and found.settings["bins"] == BINS
-    assert set(xm.regenerate(model, generation, found)) == {"factual", "counterfactual"}
 
 
 @pytest.mark.parametrize("method", READING)
