@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias
@@ -72,9 +73,9 @@ class GradientMethod(Method):
         s = replace(s, context=replayer.context)
         return Attribution(found.float().cpu().numpy(), in_force(s, replayer), grid=replayer.grid)
 
+    @abstractmethod
     def reduce(self, attention: Tensor, gradient: Tensor, by_position: ByPosition) -> Tensor:
         """Importance [positions, tokens] by one site, from its attention and the gradient by it, each [n, H, T, L]."""
-        raise NotImplementedError
 
     def _attribute(self, replayer: Replayer | StepReplayer, settings: GradientSettings) -> Tensor:
         """The mean over sites, [positions, tokens]."""
