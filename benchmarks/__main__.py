@@ -14,7 +14,7 @@ OUT = Path("docs/benchmark")
 def quality(
     captions: int = 100, suite: str = "main", out: Path = OUT, threads: int = 1, audio: str = "rendered"
 ) -> None:
-    """Score methods against the truth of the foley world; suites: main, paper, learned."""
+    """Score methods against the truth of the foley world; suites: main, methods, paper, learned."""
     from .quality import run
 
     run(captions, suite, out, threads, audio)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,20 @@ SUITES: dict[str, dict[str, Case]] = {
         "leave-one-out, joint": ("leave-one-out", {"context": "joint"}),
         "leave-one-out, frozen": ("leave-one-out", {"context": "frozen"}),
         "leave-one-out, joint, rule bias": ("leave-one-out", {"context": "joint", "rule": "bias"}),
+    },
+    "methods": {
+        "learned mask (default)": ("learned", {}),
+        "random": ("random", {}),
+        "mean cross-attention": ("attention", {}),
+        "attention rollout": ("rollout", {}),
+        "attention rollout, text encoder too": ("rollout", {"depth": "encoder"}),
+        "attention times gradient": ("attention-gradient", {}),
+        "Grad-CAM": ("grad-cam", {}),
+        "leave-one-out": ("leave-one-out", {}),
+        "AtMan": ("atman", {}),
+        "AtMan with concepts": ("atman", {"concept": 0.7}),
+        "integrated gradients": ("integrated-gradients", {}),
+        "Shapley values": ("shapley", {}),
     },
     "paper": {
         "learned mask (default)": ("learned", {}),
@@ -73,18 +88,46 @@ def scored(model: xm.Adapter, count: int, suite: dict[str, Case], audio: str) ->
         generation = rendered(model, caption, seed) if audio == "rendered" else model.generate(caption.text, seed=seed)
         causes = truth(caption, seed, len(generation.times) - 1)
         for name, (method, settings) in suite.items():
-            start = time.perf_counter()
-            explanation = xm.explain(model, generation, method=method, **settings)
-            seconds = time.perf_counter() - start
+            with counted(model) as passes:
+                start = time.perf_counter()
+                explanation = xm.explain(model, generation, method=method, **settings)
+                seconds = time.perf_counter() - start
             scores = score(*_by_unit(caption, explanation.word_importance(), causes))
             yield {
                 "caption": caption.text,
                 "arrangement": caption.arrangement or "single",
                 "method": name,
                 "seconds": seconds,
+                "passes": sum(passes),
                 **scores,
             }
         print(f"{index + 1}/{count}", end="\r", flush=True)
+
+
+@contextmanager
+def counted(model: xm.Adapter) -> Iterator[list[int]]:
+    """While open, each replay's number of copies is noted: forward passes of one clip, however they are batched.
+
+    The authors' procedure counts as one pass for all positions, though it makes each a sequence of its own. One pass of
+    every explanation is for the attention that comes with it.
+    """
+    copies: list[int] = []
+    originals = {name: getattr(model, name) for name in ("replay", "replay_isolated")}
+
+    def counting(original: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def replay(generation: xm.Generation, batch: int = 1) -> torch.Tensor:
+            copies.append(batch)
+            return original(generation, batch)
+
+        return replay
+
+    for name, original in originals.items():
+        setattr(model, name, counting(original))
+    try:
+        yield copies
+    finally:
+        for name in originals:
+            delattr(model, name)
 
 
 def rendered(model: xm.Adapter, caption: Caption, seed: int) -> xm.Generation:
@@ -124,5 +167,6 @@ def summary(frame: pd.DataFrame) -> list[dict[str, str]]:
             mean, low, high = paired_difference(best, part["frame_auc"].to_numpy())
             row["first less this, frame auc"] = f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
         row["median s"] = f"{np.median(part.seconds):.2f}"
+        row["passes"] = f"{np.median(part.passes):.0f}"
         found.append(row)
     return found

@@ -14,9 +14,16 @@ import typer
 import xattnmask
 from xattnmask import errors
 from xattnmask.cli import app
+from xattnmask.methods.atman import AtManSettings
 from xattnmask.methods.attention import AttentionSettings
+from xattnmask.methods.grad_cam import GradCamSettings
+from xattnmask.methods.gradients import GradientSettings
+from xattnmask.methods.integrated_gradients import IntegratedGradientsSettings
 from xattnmask.methods.learned import PAPER, LearnedSettings
 from xattnmask.methods.leave_one_out import LeaveOneOutSettings
+from xattnmask.methods.random import RandomSettings
+from xattnmask.methods.rollout import RolloutSettings
+from xattnmask.methods.shapley import ShapleySettings
 from xattnmask.plugins import hookspecs
 from xattnmask.plugins.discovery import METHODS
 from xattnmask.testing import CHECKS
@@ -63,11 +70,8 @@ def with_code(page: Path) -> bool:
 @pytest.fixture
 def installed(toy, tmp_path, monkeypatch):
     """The toy in the place of foley-musicgen, the built-in methods, and a working directory of its own."""
-    toy.add("methods", {METHODS: {
-        "learned": "xattnmask.methods.learned",
-        "attention": "xattnmask.methods.attention",
-        "leave-one-out": "xattnmask.methods.leave_one_out",
-    }})  # fmt: skip
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    toy.add("methods", {METHODS: project["entry-points"][METHODS]})
     monkeypatch.chdir(tmp_path)
     return toy
 
@@ -84,7 +88,7 @@ def test_python_runs(page, installed):
     namespace: dict[str, object] = {"__name__": "docs"}
     for block in blocks(page, "python"):
         if not block.mark:
-            exec(compile("\n" * (block.line - 1) + block.code, str(page), "exec"), namespace)
+            exec(compile("\n" * (block.line - 1) + block.code, str(page), "exec", dont_inherit=True), namespace)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -169,10 +173,20 @@ def test_errors_have_a_section_each(error):
     assert f"\n## {error.__name__}\n" in TEXT[ROOT / "docs/errors.md"]
 
 
-@pytest.mark.parametrize("settings", [LearnedSettings, LeaveOneOutSettings, AttentionSettings])
+@pytest.mark.parametrize("settings", [
+    LearnedSettings, RandomSettings, AttentionSettings, RolloutSettings, GradientSettings, GradCamSettings,
+    LeaveOneOutSettings, AtManSettings, IntegratedGradientsSettings, ShapleySettings,
+])  # fmt: skip
 def test_settings_are_documented_with_their_defaults(settings):
-    rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]*)` \|", section("docs/method.md", settings.__name__), re.MULTILINE))
+    page = "docs/method.md" if settings is LearnedSettings else "docs/methods.md"
+    rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]*)` \|", section(page, settings.__name__), re.MULTILINE))
     assert rows == {field.name: repr(field.default).replace("'", '"') for field in fields(settings)}
+
+
+def test_every_built_in_method_has_a_section():
+    built_in = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][METHODS]
+    missing = [key for key in built_in if f"\n## {key}\n" not in TEXT[ROOT / "docs/methods.md"]]
+    assert missing == ["learned"]  # it has a page of its own
 
 
 def test_the_paper_preset_is_documented():

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .listing import list_methods, list_models
     from .loading import load
     from .methods.base import Attribution, Method
+    from .methods.forward import MaskedForward, masked_forward
     from .patching import capture_attention, patch, patch_steps
     from .plugins.hookspecs import hookimpl
     from .plugins.listeners import PluginWarning, register, unregister
@@ -85,6 +86,7 @@ _HOMES = {
     "listing": ["list_methods", "list_models"],
     "loading": ["load"],
     "methods.base": ["Attribution", "Method"],
+    "methods.forward": ["MaskedForward", "masked_forward"],
     "patching": ["capture_attention", "patch", "patch_steps"],
     "plugins.hookspecs": ["hookimpl"],
     "plugins.listeners": ["PluginWarning", "register", "unregister"],
@@ -110,6 +112,7 @@ __all__ = [  # resolved by __getattr__; a test keeps the two lists equal
     "FormatError",
     "Generation",
     "Judge",
+    "MaskedForward",
     "Method",
     "MissingLibraryError",
     "NumericalError",
@@ -142,6 +145,7 @@ __all__ = [  # resolved by __getattr__; a test keeps the two lists equal
     "list_methods",
     "list_models",
     "load",
+    "masked_forward",
     "patch",
     "patch_steps",
     "progress",

@@ -17,7 +17,7 @@ from .errors import NumericalError, SettingError
 from .events import RunStart
 from .generation import Generation
 from .methods.base import Attribution
-from .patching import patch
+from .patching import RULES, patch
 from .plugins.listeners import listeners
 from .plugins.registry import method as load_method
 from .positions import by_frame, by_position
@@ -167,7 +167,9 @@ def _check_whole(generation: Generation, explanation: Explanation) -> None:
 
 def _mask_settings(model: Adapter, explanation: Explanation) -> dict[str, Any]:
     """Arguments of ``patch`` that mask as the method of ``explanation`` did."""
-    used = explanation.settings if "rule" in explanation.settings else {}
+    used = dict(explanation.settings) if "rule" in explanation.settings else {}
+    if used.get("rule") not in RULES:  # a suppressed token is still read: that is no rule to take words away by
+        used.pop("rule", None)
     roles = mask_roles(model, len(explanation.tokens), used.get("depth", "cross"))
     return {"roles": roles, **{name: used[name] for name in ("rule", "layers", "heads", "streams") if name in used}}
 

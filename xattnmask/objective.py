@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import cosine_similarity, normalize
 
 Similarity = Literal["cosine", "error"]
 SIMILARITIES = ("cosine", "error")
@@ -76,6 +76,18 @@ def distances(hidden: Tensor, target: Tensor, blank: Tensor | None = None) -> Te
     if blank is not None:
         return _relative_errors(hidden, target, blank)
     return torch.sub(1.0, cosine_similarity(hidden.float(), target.float(), dim=-1))
+
+
+def progress(hidden: Tensor, target: Tensor, blank: Tensor) -> Tensor:
+    """How far each state has gone in the direction in which the text moves it, [batch, positions].
+
+    With h the target, h_0 the state of the model that reads no token (``blank``) and u the direction of h - h_0,
+    <h_M - h_0, u> / |h|: 0 for h_0 and |h - h_0| / |h| for h. Unlike a distance from h it has a gradient at h.
+    """
+    hidden, target, blank = hidden.float(), target.float(), blank.float()
+    direction = normalize(target - blank, dim=-1)
+    length = target.norm(dim=-1).clamp_min(torch.finfo(torch.float32).tiny)
+    return ((hidden - blank) * direction).sum(-1).div(length)
 
 
 def _relative_errors(hidden: Tensor, target: Tensor, blank: Tensor) -> Tensor:

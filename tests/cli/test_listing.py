@@ -46,10 +46,24 @@ def test_models_with_none_installed_say_how_to_get_one(run, alone):
 
 
 def test_methods(run, alone):
-    alone.add("some-methods", {METHODS: {"learned": "l"}})
-    assert [line.split() for line in run("methods").out.splitlines()][1:] == [["learned", "some-methods", "1.0", "ok"]]
+    alone.add("some-methods", {METHODS: {"learned": "l"}}, modules={"l": '"""Learns a mask."""\nraise OSError'})
+    rows = [line.split(maxsplit=4) for line in run("methods").out.splitlines()]
+    assert rows == [["METHOD", "DISTRIBUTION", "VERSION", "STATUS", "DESCRIPTION"],
+                    ["learned", "some-methods", "1.0", "ok", "Learns a mask."]]
     (method,) = json.loads(run("methods", "--json").out)["methods"]
-    assert method == {"key": "learned", "distribution": "some-methods", "version": "1.0", "status": "ok"}
+    assert method == {"key": "learned", "distribution": "some-methods", "version": "1.0", "status": "ok",
+                      "description": "Learns a mask."}
+
+
+def test_the_built_in_methods_are_listed_with_a_line_each_beside_a_plugins(run, distributions):
+    distributions.add("more", {METHODS: {"more": "m"}}, modules={"m": '"""More."""'})
+    found = {method["key"]: method["description"] for method in json.loads(run("methods", "--json").out)["methods"]}
+    assert set(found) >= {
+        "learned", "random", "attention", "rollout", "attention-gradient", "grad-cam", "leave-one-out", "atman",
+        "integrated-gradients", "shapley", "more",
+    }  # fmt: skip
+    assert all(found.values()) and found["more"] == "More."
+    assert set(found) == {line.split()[0] for line in run("methods").out.splitlines()[1:]}
 
 
 def test_methods_with_none_installed(run, alone):

@@ -10,6 +10,7 @@ import typer
 
 from ..listing import ModelInfo, list_checkpoints, list_methods, list_models
 from ..plugins.discovery import ADAPTERS, METHODS, Offer, nothing_installed
+from ..plugins.summary import summary
 from .shared import AS_JSON, DEBUG
 
 
@@ -32,12 +33,14 @@ def models(as_json: bool = AS_JSON, debug: bool = DEBUG) -> None:
 
 
 def methods(as_json: bool = AS_JSON, debug: bool = DEBUG) -> None:
-    """List the installed attribution methods; none of them is imported."""
+    """List the installed attribution methods, each with a line on what it is; none of them is imported."""
     found = list_methods()
     if as_json:
-        typer.echo(json.dumps({"methods": [_offer_data(offer) for offer in found]}, indent=2))
+        data = [{**_offer_data(offer), "description": summary(offer)} for offer in found]
+        typer.echo(json.dumps({"methods": data}, indent=2))
     elif found:
-        _table(("METHOD", "DISTRIBUTION", "VERSION", "STATUS"), [_offer_row(offer) for offer in found])
+        head = ("METHOD", "DISTRIBUTION", "VERSION", "STATUS", "DESCRIPTION")
+        _table(head, [[*_offer_row(offer), summary(offer)] for offer in found])
     else:
         typer.echo(nothing_installed(METHODS))
 

@@ -89,14 +89,16 @@ class LeaveOneOut(Method):
 @torch.no_grad()
 def effects(
     replayer: Replayer | StepReplayer, target: torch.Tensor, blank: torch.Tensor | None,
-    groups: Sequence[tuple[int, ...]],
+    groups: Sequence[tuple[int, ...]], masks: torch.Tensor | None = None,
 ) -> torch.Tensor:  # fmt: skip
     """How far each state goes when each group of tokens is left out, float32 [positions, tokens], in one batch.
 
     A token of no group has 0, and one of several its largest. ``target`` and ``blank`` as in
-    :func:`xattnmask.objective.distances`.
+    :func:`xattnmask.objective.distances`; ``masks`` [groups, tokens] is what each group's row does in place of leaving
+    it out.
     """
-    masks = _without(groups, replayer.num_tokens, target.device)
+    if masks is None:
+        masks = without(groups, replayer.num_tokens, target.device)
     found = torch.zeros(len(target), replayer.num_tokens, device=target.device)
     far = distances(replayer.masked(masks), target, blank).clamp(min=0)  # rounding gives -1e-7
     for group, row in zip(groups, far, strict=True):
@@ -114,10 +116,13 @@ def groups_of(generation: Generation, by: str) -> list[tuple[int, ...]]:
     return words + [(token,) for token in sorted(alone)]
 
 
-def _without(groups: Sequence[tuple[int, ...]], tokens: int, device: torch.device) -> torch.Tensor:
+def without(
+    groups: Sequence[tuple[int, ...]], tokens: int, device: torch.device, value: float = 0.0
+) -> torch.Tensor:
+    """Masks [groups, tokens], each of ones but for ``value`` at the tokens of its group."""
     masks = torch.ones(len(groups), tokens, device=device)
     for row, group in zip(masks, groups, strict=True):
-        row[list(group)] = 0
+        row[list(group)] = value
     return masks
 
 

@@ -23,7 +23,6 @@ from .contexts import frozen_history, no_history, record_history
 from .intercept import PatchRecord, intercept
 from .interventions import (
     RULES,
-    CaptureProbabilities,
     FrozenHistory,
     Intervention,
     MaskIntervention,
@@ -34,6 +33,7 @@ from .interventions import (
 from .mode import Rows
 from .select import Layers, masked_sites, reading_sites, select_sites
 from .steps import ByStep
+from .watching import CaptureProbabilities, Traced, TraceProbabilities
 
 if TYPE_CHECKING:
     from ..diffusion import DiffusionAdapter
@@ -52,6 +52,8 @@ __all__ = [
     "Rule",
     "SdpaCall",
     "SoftmaxCall",
+    "TraceProbabilities",
+    "Traced",
     "capture_attention",
     "frozen_history",
     "intercept",
@@ -76,14 +78,14 @@ def patch(
         model: the adapter of a loaded backbone.
         mask: float in [0, 1], [B, L] (the same for all queries) or [B, T, L] (one row per sequence position); B is 1 or
             the number of conditional rows. Tensors keep their graph: gradients reach them.
-        rule: ``scale`` or ``bias``, see :class:`MaskIntervention`.
+        rule: ``scale``, ``bias`` or ``suppress``, see :class:`MaskIntervention`.
         layers: ``first``, ``middle`` or ``last`` third, ``all``, or indices. Text encoders are masked in all layers.
         heads: query heads to mask; all by default.
         roles: which sites; by default those where words reach the audio: of each stream the ``cross`` or ``prefix``
-            sites, or the text encoder where audio never reads its tokens one by one. ``text-encoder`` sites always use
-            ``bias`` in all layers and heads (``scale`` leaks there: a word at 0 still reaches the others through its
-            own residual path), and of a [B, T, L] mask the maximum over T: the text is encoded once for all positions,
-            so a word that is needed anywhere has to stay in.
+            sites, or the text encoder where audio never reads its tokens one by one. ``text-encoder`` sites never use
+            ``scale`` but ``bias``, in all layers and heads (``scale`` leaks there: a word at 0 still reaches the others
+            through its own residual path), and of a [B, T, L] mask the maximum over T: the text is encoded once for all
+            positions, so a word that is needed anywhere has to stay in.
         streams: names of text streams; all by default.
         rows: from the size of a batch to its conditional rows; the adapter's ``conditional_rows`` by default.
         strict: raise on leaving if a chosen site never ran.
@@ -169,9 +171,9 @@ def capture_attention(
 def _interventions(
     mask: Tensor, rule: Rule, heads: Sequence[int] | None
 ) -> tuple[MaskIntervention, MaskIntervention]:
-    """What acts where audio reads; and in text encoders, by ``bias``, once for all positions, at most at 1."""
+    """What acts where audio reads; and in text encoders, never by ``scale``, once for all positions, at most at 1."""
     shared = (mask if mask.ndim == 2 else mask.amax(1)).clamp(max=1)
-    return MaskIntervention(mask, rule, heads), MaskIntervention(shared, "bias")
+    return MaskIntervention(mask, rule, heads), MaskIntervention(shared, "bias" if rule == "scale" else rule)
 
 
 def _patched(

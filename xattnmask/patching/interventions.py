@@ -13,8 +13,9 @@ from ..errors import PatchError, SettingError
 from ..sites import Site
 from .call import AttentionCall, SdpaCall, SoftmaxCall, widen
 
-Rule = Literal["scale", "bias"]
+Rule = Literal["scale", "bias", "suppress"]
 RULES = ("scale", "bias")
+"""Those under which a token at 0 is gone; ``suppress`` leaves it the lowest score."""
 Intervention: TypeAlias = Callable[[AttentionCall], Tensor]
 KeysValues: TypeAlias = tuple[Tensor, Tensor]
 
@@ -34,7 +35,9 @@ class MaskIntervention:
             in float32 at least, so gradients reach it.
         rule: ``scale`` multiplies the probabilities after the softmax, without renormalising
             (AudioGenX, arXiv 2502.00459, section 3); ``bias`` adds log M before it, so that a token at 0 is removed
-            and the rest renormalise; a query left without any key gives 0. Both are exact at M = 1.
+            and the rest renormalise; a query left without any key gives 0; ``suppress`` moves a token's score before
+            it towards the lowest score of its query, as AtMan does (arXiv 2301.08110; (S - min S) * M in their code),
+            and leaves it there at 0. All are exact at M = 1.
         heads: the query heads to mask; all by default.
 
     Raises:
@@ -45,8 +48,8 @@ class MaskIntervention:
     def __init__(self, mask: Tensor, rule: Rule = "scale", heads: Sequence[int] | None = None) -> None:
         if mask.ndim not in (2, 3) or mask.numel() == 0 or not mask.is_floating_point():
             raise SettingError(f"a mask is float [B, L] or [B, T, L], not {mask.dtype} {list(mask.shape)}")
-        if rule not in RULES:
-            raise SettingError(f"rule must be 'scale' or 'bias', not {rule!r}")
+        if rule not in (*RULES, "suppress"):
+            raise SettingError(f"rule must be 'scale', 'bias' or 'suppress', not {rule!r}")
         self.mask = widen(mask)
         self.rule = rule
         self.heads = None if heads is None else [int(h) for h in heads]
@@ -57,12 +60,12 @@ class MaskIntervention:
         if call.num_rows == 0 or first == last:
             return call.run()
         if isinstance(call, SoftmaxCall):
-            return self._bias_scores(call) if self.rule == "bias" else self._scale_probabilities(call)
+            return self._scale_probabilities(call) if self.rule == "scale" else self._change_scores(call)
         assert isinstance(call, SdpaCall)
         one_row = self.mask.ndim == 2 or self.mask.shape[1] == 1 or call.shape[2] == 1
         if self.rule == "scale" and one_row and (first, last) == (0, call.shape[2]):
             return self._scale_values(call)
-        return self._explicit(call)
+        return conditional_rows(call, self._explicit)
 
     def _scale_values(self, call: SdpaCall) -> Tensor:
         """(P * M) V = P (M * V) when all queries share M: the fused kernel stays, and M = 1 is exact to the bit."""
@@ -70,36 +73,31 @@ class MaskIntervention:
         key = call.key if self.heads is None else call.per_head(call.key)
         factor = self.factor(call).transpose(-2, -1)  # [n, 1 or H, K, 1]
         masked = (value[call.rows] * factor).to(value.dtype)
-        value = _with_rows(value, call.rows, masked)
+        value = with_rows(value, call.rows, masked)
         gqa = call.enable_gqa and self.heads is None
         return replace(call, key=key, value=value, enable_gqa=gqa).run()
 
     def _explicit(self, call: SdpaCall) -> Tensor:
-        """Conditional rows with an explicit softmax; the others by the original kernel, bit for bit."""
-        start, stop, batch = call.rows.start, call.rows.stop, call.shape[0]
-        outputs = [call.part(0, start).run()] if start > 0 else []
-        outputs.append(self._explicit_part(call.part(start, stop)))
-        if stop < batch:
-            outputs.append(call.part(stop, batch).run())
-        return torch.cat(outputs) if len(outputs) > 1 else outputs[0]
-
-    def _explicit_part(self, call: SdpaCall) -> Tensor:
         factor, logits = self.factor(call), call.logits()
         if self.rule == "scale":
             return call.attend(call.softmax(logits) * factor)
-        biased, dead = _add_log(logits, factor)
-        return call.attend(call.softmax(biased).masked_fill(dead, 0.0))
+        changed, dead = self._changed(logits, factor)
+        return call.attend(call.softmax(changed).masked_fill(dead, 0.0))
 
     def _scale_probabilities(self, call: SoftmaxCall) -> Tensor:
         probabilities = call.run()
         masked = (widen(probabilities[call.rows]) * self.factor(call)).to(probabilities.dtype)
-        return _with_rows(probabilities, call.rows, masked)
+        return with_rows(probabilities, call.rows, masked)
 
-    def _bias_scores(self, call: SoftmaxCall) -> Tensor:
-        biased, dead = _add_log(call.scores[call.rows], self.factor(call))
-        scores = _with_rows(call.scores, call.rows, biased)
+    def _change_scores(self, call: SoftmaxCall) -> Tensor:
+        changed, dead = self._changed(call.scores[call.rows], self.factor(call))
+        scores = with_rows(call.scores, call.rows, changed)
         probabilities = replace(call, scores=scores).run()
-        return _with_rows(probabilities, call.rows, probabilities[call.rows].masked_fill(dead, 0.0))
+        return with_rows(probabilities, call.rows, probabilities[call.rows].masked_fill(dead, 0.0))
+
+    def _changed(self, scores: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores as the rule has them, and which queries have thereby lost all their keys."""
+        return _add_log(scores, factor) if self.rule == "bias" else _towards_lowest(scores, factor)
 
     def _check(self, call: AttentionCall) -> None:
         """Refuse a mask that does not fit, even in a call that leaves nothing to mask."""
@@ -227,34 +225,6 @@ class FrozenHistory:
         return key.expand(batch, -1, -1, -1), value.expand(batch, -1, -1, -1)
 
 
-class CaptureProbabilities:
-    """Hands the attention on the prompt's tokens to ``callback(site, probabilities)``; changes and keeps nothing.
-
-    probabilities: detached float32 [n, H, T, L], conditional rows, the site's queries and the prompt's key columns
-    only, before any mask of a patch entered earlier. Called once per attention call that has such rows and queries.
-    """
-
-    def __init__(self, callback: Callable[[Site, Tensor], None]) -> None:
-        self.callback = callback
-
-    def __call__(self, call: AttentionCall) -> Tensor:
-        result = call.run()
-        first, last = call.query_span()
-        if call.num_rows and first < last:
-            probabilities = self._probabilities(call, result)[:, :, first:last, call.columns()]
-            self.callback(call.site, probabilities.float().clone())
-        return result
-
-    @staticmethod
-    @torch.no_grad()
-    def _probabilities(call: AttentionCall, result: Tensor) -> Tensor:
-        if isinstance(call, SdpaCall):
-            part = call.part(call.rows.start, call.rows.stop)
-            with torch._C.DisableTorchFunction():  # or an outer patch would count this softmax as attention
-                return part.softmax(part.logits())
-        return result.detach()[call.rows]
-
-
 def _by_key(mask: Tensor, site: Site) -> Tensor:
     """[..., L] to one column for each of the site's keys, where they are not the prompt's tokens one by one."""
     if site.standins is None:
@@ -292,7 +262,26 @@ def _add_log(scores: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(kept, biased, biased.new_full((), floor)), dead
 
 
-def _with_rows(tensor: Tensor, rows: slice, new: Tensor) -> Tensor:
+def _towards_lowest(scores: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+    """``scores`` S as S - (1 - M)(S - min S), the minimum being over the keys that a query has; no query loses any."""
+    wide = widen(scores)
+    masked = scores.detach() <= _MASKED
+    lowest = wide.masked_fill(masked, float("inf")).amin(-1, keepdim=True)
+    moved = torch.where(masked, wide, wide - (1 - factor) * (wide - lowest).masked_fill(masked, 0.0))
+    return moved.to(scores.dtype), torch.zeros_like(masked[..., :1])
+
+
+def conditional_rows(call: SdpaCall, compute: Callable[[SdpaCall], Tensor]) -> Tensor:
+    """Conditional rows by ``compute``; the others by the original kernel, bit for bit."""
+    start, stop, batch = call.rows.start, call.rows.stop, call.shape[0]
+    outputs = [call.part(0, start).run()] if start > 0 else []
+    outputs.append(compute(call.part(start, stop)))
+    if stop < batch:
+        outputs.append(call.part(stop, batch).run())
+    return torch.cat(outputs) if len(outputs) > 1 else outputs[0]
+
+
+def with_rows(tensor: Tensor, rows: slice, new: Tensor) -> Tensor:
     """``tensor`` with ``new`` in ``rows``; the other rows are copied, never computed."""
     if new.shape[0] == tensor.shape[0]:
         return new

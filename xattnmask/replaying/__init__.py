@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from .common import CONTEXTS, DEPTHS, Context, Depth, check_choice, frozen_weights, has_history, mask_roles
+from .common import (
+    CONTEXTS,
+    DEPTHS,
+    Context,
+    Depth,
+    check_choice,
+    frozen_weights,
+    has_history,
+    mask_roles,
+    sites_reading_tokens,
+)
 from .denoising import StepReplayer
 from .grid import Grid, choose_steps
 from .sequence import Replayer
@@ -24,4 +34,5 @@ __all__ = [
     "has_history",
     "in_force",
     "mask_roles",
+    "sites_reading_tokens",
 ]

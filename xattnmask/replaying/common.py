@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from ..adapter import Adapter
 from ..errors import NumericalError, SettingError
-from ..sites import Role
+from ..patching import Layers, select_sites
+from ..sites import Role, Site
 
 Context = Literal["none", "frozen", "joint", "isolated"]
 CONTEXTS = ("none", "frozen", "joint", "isolated")
 Depth = Literal["cross", "encoder"]
 DEPTHS = ("cross", "encoder")
+OnPass: TypeAlias = Callable[[slice, Tensor], None]
+"""Called with the positions that one forward held, and their states [positions, width]."""
 
 
 @contextmanager
@@ -53,6 +56,21 @@ def mask_roles(model: Adapter, num_tokens: int, depth: Depth) -> tuple[Role, ...
 def has_history(model: Adapter, num_tokens: int) -> bool:
     """Whether what a position sees of the past can be taken away or kept."""
     return any(site.role == "self" for site in model.sites(num_tokens))
+
+
+def sites_reading_tokens(
+    model: Adapter, num_tokens: int, layers: Layers = "all", streams: Sequence[str] | None = None
+) -> list[Site]:
+    """The sites at which audio reads the prompt's tokens one by one.
+
+    Raises:
+        SettingError: there are none; or a layer or stream does not exist.
+    """
+    roles: tuple[Role, ...] = ("cross", "prefix")
+    sites = model.sites(num_tokens)
+    if not any(site.role in roles for site in sites):
+        raise SettingError(f"model {model.key!r} reads the prompt as one vector: no attention on words to see")
+    return select_sites(sites, layers, roles=roles, streams=streams)
 
 
 def finite(hidden: Tensor, what: str) -> Tensor:

@@ -12,12 +12,11 @@ from torch.nn.functional import pad
 
 from ..devices import input_device
 from ..diffusion import REPRESENTATIONS, Denoised, DiffusionAdapter, Representation
-from ..errors import SettingError
 from ..generation import Generation
 from ..objective import Similarity
-from ..patching import Layers, Rule, capture_attention, patch
+from ..patching import CaptureProbabilities, Intervention, Layers, Rule, intercept, patch
 from ..sites import Site
-from .common import DEPTHS, Context, Depth, check_choice, finite, mask_roles
+from .common import DEPTHS, Context, Depth, OnPass, check_choice, finite, mask_roles, sites_reading_tokens
 from .grid import Grid
 
 
@@ -52,7 +51,7 @@ class StepReplayer:
         self.model, self.generation, self.grid, self.rows = model, generation, grid, rows
         self.representation = representation
         self.num_tokens, self.positions = len(generation.tokens), grid.cells
-        self.layers = layers
+        self.layers, self.streams = layers, streams
         self._patching: dict[str, Any] = {"rule": rule, "layers": layers, "heads": heads, "streams": streams,
                           "roles": mask_roles(model, self.num_tokens, depth)}
         self._columns = _columns_of_bins(grid)
@@ -92,29 +91,44 @@ class StepReplayer:
         chunks = [slice(start, start + size) for start in range(0, len(steps), size)]
         return torch.cat([self._run(batch, by_step[:, chunk], steps[chunk]) for chunk in chunks], dim=1)
 
+    def watched(self, interventions: Sequence[tuple[Site, Intervention]], on_pass: OnPass) -> None:
+        """Replay without a mask while interventions look at attention; hand the states of some steps on, in turn.
+
+        Runs under the caller's grad mode, ``on_pass`` after the interventions have ended.
+        """
+        size, bins = max(self.rows, 1), self.grid.bins
+        for start in range(0, len(self.grid.steps), size):
+            steps = self.grid.steps[start : start + size]
+            with intercept(self.model.backbone, interventions, self.model.conditional_rows):
+                denoised = self.model.denoise(self.generation, steps)
+            states = self._cells(self._states(denoised, steps))[0]
+            on_pass(slice(start * bins, (start + len(steps)) * bins), states)
+
+    def by_position(self, site: Site, values: Tensor) -> Tensor:
+        """What a site's queries hold, [steps, queries, n], by cell, [cells, n]: the mean over the stretch's queries."""
+        return _by_bin(values, site, self.grid.bins).flatten(0, 1)
+
     def attention(self) -> Tensor:
         """Attention of each cell on each token, mean over sites, heads and queries, float32 [cells, tokens].
 
         Raises:
             SettingError: the audio never reads the prompt's tokens one by one.
         """
-        reading = [site for site in self.model.sites(self.num_tokens) if site.role == "cross"]
-        if not reading:
-            raise SettingError(f"model {self.model.key!r} reads the prompt as one vector: no attention on words to see")
+        sites = sites_reading_tokens(self.model, self.num_tokens, self.layers, self.streams)
         sums: list[Tensor] = []
+        parts: list[Tensor] = []
 
         def add(site: Site, probabilities: Tensor) -> None:
-            sums.append(_by_bin(probabilities.mean(1), site, self.grid.bins))
+            sums.append(self.by_position(site, probabilities.mean(1)))
 
-        parts = []
-        size = max(self.rows, 1)
-        for start in range(0, len(self.grid.steps), size):
-            sums.clear()
-            with torch.no_grad(), capture_attention(self.model, add, num_tokens=self.num_tokens, roles=("cross",),
-                                                    layers=self.layers):
-                self.model.denoise(self.generation, self.grid.steps[start : start + size])
+        def mean(part: slice, states: Tensor) -> None:
             parts.append(torch.stack(sums).mean(0))
-        return torch.cat(parts).flatten(0, 1)
+            sums.clear()
+
+        capture = CaptureProbabilities(add)
+        with torch.no_grad():
+            self.watched([(site, capture) for site in sites], mean)
+        return torch.cat(parts)
 
     def moved(self) -> Tensor:
         """How far the text moves the prediction at each step, float32 [steps]: root mean square over the cells."""

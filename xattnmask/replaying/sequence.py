@@ -13,9 +13,19 @@ from ..devices import input_device
 from ..errors import SettingError
 from ..generation import Generation
 from ..objective import Similarity
-from ..patching import Layers, Rule, capture_attention, frozen_history, no_history, patch, record_history
+from ..patching import (
+    Intervention,
+    Layers,
+    Rule,
+    capture_attention,
+    frozen_history,
+    intercept,
+    no_history,
+    patch,
+    record_history,
+)
 from ..sites import Site
-from .common import CONTEXTS, DEPTHS, Context, Depth, check_choice, finite, has_history, mask_roles
+from .common import CONTEXTS, DEPTHS, Context, Depth, OnPass, check_choice, finite, has_history, mask_roles
 from .grid import Grid
 
 
@@ -40,6 +50,8 @@ class Replayer:
     """How states are compared where nothing is said."""
     grid: Grid | None = None
     """An autoregressive generation has no cells."""
+    streams: Sequence[str] | None = None
+    """It reads one text."""
 
     def __init__(self, model: Adapter, generation: Generation, *, context: Context = "none", depth: Depth = "cross",
                  rule: Rule = "scale", layers: Layers = "all", heads: Sequence[int] | None = None):
@@ -85,6 +97,20 @@ class Replayer:
         with torch.no_grad(), capture_attention(self.model, add, num_tokens=self.num_tokens, layers=self.layers):
             self.model.replay(self.generation)
         return seen[0] / seen[1]
+
+    def watched(self, interventions: Sequence[tuple[Site, Intervention]], on_pass: OnPass) -> None:
+        """Replay without a mask in the context while interventions look at attention; hand the states on.
+
+        Runs under the caller's grad mode, ``on_pass`` inside of the interventions.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(intercept(self.model.backbone, interventions, self.model.conditional_rows))
+            self._enter_context(stack)
+            on_pass(slice(0, self.positions), self.model.replay(self.generation)[0])
+
+    def by_position(self, site: Site, values: Tensor) -> Tensor:
+        """What a site's queries hold, [1, queries, n], by position, [positions, n]: each query is one."""
+        return values[0]
 
     def blank(self) -> Tensor:
         """Final hidden states [positions, width] when no token is read."""

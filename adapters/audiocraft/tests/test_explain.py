@@ -80,8 +80,13 @@ def test_all_ones_make_the_same_audio_bit_for_bit(model, settings):
     assert not np.array_equal(made["counterfactual"], sound.audio)
 
 
-@pytest.mark.parametrize("method", ["learned", "attention", "leave-one-out"])
+@pytest.mark.parametrize("method", [
+    "learned", "random", "attention", "rollout", "attention-gradient", "grad-cam", "leave-one-out", "atman",
+    "integrated-gradients", "shapley",
+])
 def test_every_method_on_every_kind_of_model(model, method):
+    if method in ("integrated-gradients", "shapley"):
+        pytest.importorskip("captum")
     sound = model.generate(PROMPT, seed=0, duration=0.4)
     settings = {"context": "none", "steps": 3} if method == "learned" else {}
     found = explain(model, sound, method=method, **settings)

@@ -79,10 +79,15 @@ def test_all_ones_make_the_same_audio_bit_for_bit(model, guidance):
     assert not np.array_equal(made["counterfactual"], sound.audio)
 
 
-@pytest.mark.parametrize("method", ["learned", "attention", "leave-one-out"])
+@pytest.mark.parametrize("method", [
+    "learned", "random", "attention", "rollout", "attention-gradient", "grad-cam", "leave-one-out", "atman",
+    "integrated-gradients", "shapley",
+])
 def test_every_method_on_every_kind_of_model(model, method):
+    if method in ("integrated-gradients", "shapley"):
+        pytest.importorskip("captum")
     sound = model.generate(PROMPT, seed=0, duration=0.4)
-    settings = {"context": "joint", "steps": 3} if method == "learned" else {}
+    settings = {"learned": {"context": "joint", "steps": 3}, "atman": {"concept": 0.5}}.get(method, {})
     found = explain(model, sound, method=method, **settings)
     assert found.importance.shape == (10, len(sound.tokens)) and np.isfinite(found.importance).all()
     assert found.versions["transformers"]
@@ -160,3 +165,42 @@ def test_low_precision_models_are_learned_in_float32(musicgen_folder, sound, dty
     assert found.losses["total"][0] == pytest.approx(exact.losses["total"][0], rel=0.05)
     made = regenerate(model, sound, replace(found, importance=np.ones_like(found.importance)))
     assert np.array_equal(made["factual"], sound.audio)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("depth", ["cross", "encoder"])
+def test_rollout_is_that_of_the_attention_the_library_reports(model, depth):
+    """Also where text and audio are one sequence, the text's rows being rolled out with the others."""
+    sound = model.generate(PROMPT, seed=0, duration=0.4)
+    eager = type(model).from_checkpoint(model.checkpoint)
+    eager.backbone.decoder.set_attn_implementation("eager")
+    eager.backbone.text_encoder.set_attn_implementation("eager")
+    ids = torch.tensor([[token.id for token in sound.tokens]])
+    text = eager.backbone.text_encoder(input_ids=ids, output_attentions=True)
+    encoded = torch.eye(len(sound.tokens))
+    if depth == "encoder":
+        for attention in text.attentions:
+            encoded = (encoded + attention[0].mean(0) @ encoded) / 2
+    seen = []
+    handle = eager.backbone.decoder.model.register_forward_pre_hook(
+        lambda module, args, kwargs: (args, {**kwargs, "output_attentions": True}), with_kwargs=True)
+    keep = eager.backbone.decoder.model.register_forward_hook(lambda module, args, output: seen.append(output))
+    eager.replay(sound)
+    handle.remove(), keep.remove()
+    (output,) = seen
+    own = [attention[0].mean(0) for attention in output.attentions]
+    if model.key == "musicgen-melody":
+        start = model.backbone.config.chroma_length
+        rows, columns = own[0].shape[0], slice(start, start + len(sound.tokens))
+        flow = torch.zeros(rows, len(sound.tokens))
+        flow[columns] = encoded
+        for attention in own:
+            flow = (flow + attention @ flow) / 2
+        flow = flow[columns.stop :]
+    else:
+        flow = torch.zeros(positions(sound), len(sound.tokens))
+        for attention, cross in zip(own, output.cross_attentions, strict=True):
+            flow = (flow + attention @ flow) / 2
+            flow = (flow + cross[0].mean(0) @ encoded) / 2
+    found = explain(model, sound, method="rollout", depth=depth).importance
+    np.testing.assert_allclose(found, flow.numpy()[sound.positions].mean(1), atol=1e-6)
