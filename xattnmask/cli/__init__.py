@@ -13,8 +13,9 @@ import typer
 from ..errors import XattnmaskError
 from .compare import compare
 from .edit import edit
+from .evaluate import evaluate
 from .explain import explain
-from .listing import methods, models
+from .listing import judges, methods, models, worlds
 from .plot import plot
 
 app = typer.Typer(
@@ -25,9 +26,12 @@ app = typer.Typer(
 app.command()(explain)
 app.command()(edit)
 app.command()(compare)
+app.command()(evaluate)
 app.command()(plot)
 app.command()(models)
 app.command()(methods)
+app.command()(judges)
+app.command()(worlds)
 
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
