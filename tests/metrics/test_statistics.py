@@ -26,6 +26,7 @@ def test_of_nothing_there_is_no_mean():
 def test_few_prompts_are_tested_exactly():
     """All six differences of one size and sign: 2 of 64 sign patterns are as extreme."""
     assert paired_p_value(np.arange(6.0) + 1, np.arange(6.0)) == pytest.approx(2 * binom.pmf(6, 6, 0.5))
+    assert paired_p_value(np.array([3.0]), np.array([1.0])) == 1
 
 
 def test_many_prompts_agree_with_the_paired_t_test():

@@ -90,7 +90,8 @@ class _Sounds:
     def scores(self, method: str, settings: Mapping[str, Any]) -> Row:
         """All scores of a method, with its seconds and the words of its explanation."""
         plan = self.bench.plan
-        sounds = [self.own] * plan.own_sounds + [self.given] * plan.given_sounds
+        sounds = [self.own] if plan.own_sounds else []
+        sounds += [self.given] if plan.given_sounds else []
         start = time.perf_counter()
         explained = [explain(self.bench.model, sound, method=method, seed=plan.seed, **settings) for sound in sounds]
         row: Row = {"seconds": (time.perf_counter() - start) / len(explained), "words": _words(explained[0])}

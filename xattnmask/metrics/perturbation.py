@@ -80,9 +80,9 @@ def sensitivity(model: Adapter, generation: Generation, method: str, *, radius: 
         raise SettingError("sensitivity needs a radius above 0 and at most 1, and one sample at least")
     generator = torch.Generator().manual_seed(seed)
 
-    def explain(factors: Tensor | tuple[Tensor]) -> Tensor:
+    def explain(factors: Tensor | tuple[Tensor]) -> tuple[Tensor]:
         rows = factors if isinstance(factors, torch.Tensor) else factors[0]  # Captum gives the first one as a tuple
-        return torch.stack([_attribution(model, generation, chosen, row, seed, settings) for row in rows])
+        return (torch.stack([_attribution(model, generation, chosen, row, seed, settings) for row in rows]),)
 
     def less(factors: Tensor, radius: float) -> Tensor:
         return factors * (1 - radius * torch.rand(factors.shape, generator=generator))

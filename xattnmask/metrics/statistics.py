@@ -43,7 +43,7 @@ def paired_difference(a: Floats, b: Floats) -> Interval:
 def paired_p_value(a: Floats, b: Floats, seed: int = 0, resamples: int = 9999) -> float:
     """Two-sided p-value of a mean difference by flipping the signs of the differences; exact for few prompts.
 
-    ``scipy.stats.permutation_test`` of type ``samples``. NaN where no prompt has both.
+    ``scipy.stats.permutation_test`` of type ``samples``. NaN where no prompt has both, 1 where one has.
 
     Raises:
         MissingLibraryError: scipy is not installed.
@@ -52,6 +52,8 @@ def paired_p_value(a: Floats, b: Floats, seed: int = 0, resamples: int = 9999) -
     differences = differences[~np.isnan(differences)]
     if not len(differences):
         return float("nan")
+    if len(differences) == 1:  # both signs are as extreme; scipy wants two
+        return 1.0
     pair = (differences, np.zeros_like(differences))
     found = need("scipy.stats", "metrics").permutation_test(
         pair, lambda x, y, axis: (x - y).mean(axis=axis), permutation_type="samples", vectorized=True,

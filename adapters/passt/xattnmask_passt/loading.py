@@ -11,14 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hear21passt.base import get_basic_model
-from hear21passt.models.passt import PaSST as Network
-from hear21passt.models.passt import default_cfgs
-from hear21passt.models.preprocess import AugmentMelSTFT
-from hear21passt.wrapper import PasstBasicWrapper
 from safetensors.torch import load_file
 
 from xattnmask import CheckpointError
+
+from .library import AugmentMelSTFT, Network, PasstBasicWrapper, default_cfgs, get_basic_model
 
 DEFAULT = "passt_s_swa_p16_128_ap476"
 MEL = {"n_mels": 128, "sr": 32000, "win_length": 800, "hopsize": 320, "n_fft": 1024, "freqm": 48, "timem": 192,
