@@ -66,7 +66,7 @@ def test_labels_are_the_users_where_the_judge_takes_them(named):
 
 
 def test_what_cannot_be_loaded(named):
-    with pytest.raises(UnknownKeyError, match="no judge 'toi': did you mean toy?"):
+    with pytest.raises(UnknownKeyError, match=r"no judge 'toi': did you mean toy\?"):
         load_judge("toi")
     with pytest.raises(CheckpointError, match=r"^judge 'toy' could not be loaded: no weights in nowhere$"):
         load_judge("toy", "nowhere")

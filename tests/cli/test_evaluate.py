@@ -38,8 +38,8 @@ def out(tmp_path):
 
 
 def arguments(captions, out, *more):
-    return ("evaluate", "--prompts", captions, "--methods", "attention,learned:steps=1", "--judge", "toy", "--repeats", 1,
-            "--duration", 0.4, "--out", out, *more)
+    return ("evaluate", "--prompts", captions, "--methods", "attention,learned:steps=1", "--judge", "toy",
+            "--repeats", 1, "--duration", 0.4, "--out", out, *more)
 
 
 def test_audiocaps_own_file_as_it_is(run, installed, captions, out):

@@ -181,10 +181,11 @@ def test_a_damaged_file_is_told(toy_model, out):
 @pytest.mark.parametrize(("settings", "told"), [
     ({"repeats": 0}, "repeats must be"), ({"top": 0}, "top must be"), ({"seed": -1}, "seed must be"),
     ({"limit": 0}, "limit must be"), ({"metrics": ["fidelty"]}, "no metric 'fidelty': did you mean fidelity?"),
-    ({"metrics": ["truth"]}, "needs a world"), ({"judge": None}, "nothing to score by"), ({"methods": []}, "at least one"),
+    ({"metrics": ["truth"]}, "needs a world"), ({"judge": None}, "nothing to score by"),
+    ({"methods": []}, "at least one"), ({"world": "toy"}, "its own cases alone"),
     ({"methods": "learned"}, "sequence of names"), ({"truth": "true"}, "truth must be one of"),
     ({"truth": "given", "world": "toy", "prompts": None}, "takes no sounds in"), ({"prompts": []}, "no prompt"),
-    ({"prompts": "a dog"}, "not one text"), ({"prompts": None}, "give prompts"), ({"world": "toy"}, "its own cases alone"),
+    ({"prompts": "a dog"}, "not one text"), ({"prompts": None}, "give prompts"),
     ({"methods": {"x": ("learned", {"stepz": 1})}}, "no setting 'stepz'"),
     ({"world": "toy", "prompts": None, "split": "train"}, "no split"),
     ({"judge": None, "metrics": ["curves"]}, "needs a judge"),

@@ -19,7 +19,7 @@ _TIMM = ("timm", "timm.models", "timm.models._hub")
 
 
 def download_cached_file(url: str, check_hash: bool = False, progress: bool = False) -> str:
-    """The file at ``url``, downloaded into torch's hub folder if it is not there yet: as timm's function of this name."""
+    """The file at ``url``, downloaded into torch's hub folder if it is not there yet: as timm's of this name."""
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     file = folder / Path(urlparse(url).path).name
     if not file.exists():

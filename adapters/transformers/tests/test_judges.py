@@ -76,7 +76,8 @@ def test_ast_for_several_labels_takes_sigmoids(ast, tmp_path):
 
 def test_clap_says_what_the_pipeline_says(clap):
     judge = load_judge("clap", clap, labels=LABELS)
-    pipeline = transformers.pipeline("zero-shot-audio-classification", model=clap, feature_extractor=clap, tokenizer=clap)
+    task = "zero-shot-audio-classification"
+    pipeline = transformers.pipeline(task, model=clap, feature_extractor=clap, tokenizer=clap)
     expected = {found["label"]: found["score"] for found in pipeline(SOUND[:20000], candidate_labels=LABELS)}
     found = judge(SOUND[:20000], 48000)
     np.testing.assert_allclose(found, [expected[label] for label in LABELS], atol=1e-6)
