@@ -12,8 +12,10 @@ import pytest
 
 from xattnmask.evaluation.sharing import Alone, own_device, processes
 
-COMMAND = ["-m", "xattnmask", "evaluate", "--world", "toy", "--limit", "5", "--model", "toy",
-           "--checkpoint", "toy-small", "--judge", "toy", "--methods", "attention,leave-one-out", "--repeats", "1", "--duration", "0.48", "--out"]
+COMMAND = [
+    "-m", "xattnmask", "evaluate", "--world", "toy", "--limit", "5", "--model", "toy", "--checkpoint", "toy-small",
+    "--judge", "toy", "--methods", "attention,leave-one-out", "--repeats", "1", "--duration", "0.48", "--out",
+]  # fmt: skip
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from .evaluate import evaluate
 from .explain import explain
 from .listing import judges, methods, models, worlds
 from .plot import plot
+from .study import study
 
 app = typer.Typer(
     name="xattnmask",
@@ -27,6 +28,7 @@ app.command()(explain)
 app.command()(edit)
 app.command()(compare)
 app.command()(evaluate)
+app.command()(study)
 app.command()(plot)
 app.command()(models)
 app.command()(methods)

@@ -68,8 +68,8 @@ def evaluate(
     cases = _cases(prompts, world, limit, split)
     given = {name: value for name, value in (("duration", duration), ("guidance", guidance)) if value is not None}
     plan = Plan(checked_methods(methods), checked_metrics(metrics, judge is not None, world is not None), seed, repeats,
-                top, truth or ("given" if _takes_sounds(model) else "generated"), given)
-    if plan.given_sounds and not _takes_sounds(model):
+                top, truth or ("given" if takes_sounds(model) else "generated"), given)
+    if plan.given_sounds and not takes_sounds(model):
         raise SettingError(f"model {model.key!r} takes no sounds in: use truth='generated'")
     bench = Bench(model, plan, judge, world)
     share = processes(_device(model))
@@ -123,7 +123,8 @@ def _cases(prompts: Iterable[str | Case] | None, world: World | None, limit: int
     return found
 
 
-def _takes_sounds(model: Adapter) -> bool:
+def takes_sounds(model: Adapter) -> bool:
+    """Whether the model can take in a sound that it did not make."""
     return type(model)._encode is not Adapter._encode
 
 
