@@ -86,7 +86,8 @@ def with_channels(audio: Sound, channels: int) -> Sound:
 
 def mono(audio: Any) -> Sound:
     """``audio`` [samples] or [channels, samples], checked and averaged to one channel, float32 [samples]."""
-    return with_channels(check_audio(audio), 1)[0]
+    made: Sound = with_channels(check_audio(audio), 1)[0]
+    return made
 
 
 def windows(audio: Sound, length: int) -> list[Sound]:

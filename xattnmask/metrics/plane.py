@@ -49,4 +49,5 @@ def _overlap(importance: npt.NDArray[np.floating], truth: npt.NDArray[np.bool_],
 def _nearest(plane: npt.NDArray[np.floating], cells: int, axis: int) -> npt.NDArray[np.floating]:
     """``plane`` with ``cells`` cells along ``axis``."""
     index = ((np.arange(cells) + 0.5) / cells * plane.shape[axis]).astype(int)
-    return np.take(plane, index, axis)
+    found: npt.NDArray[np.floating] = np.take(plane, index, axis)
+    return found

@@ -30,7 +30,8 @@ def truth_scores(importance: Floats, truth: Bools) -> dict[str, float]:
     truth = np.asarray(truth, dtype=bool)
     if importance.ndim != 2 or importance.shape != truth.shape:
         raise SettingError(f"importance {list(importance.shape)} and truth {list(truth.shape)} must be one matrix each")
-    ranking, words, caused = need("sklearn.metrics", "metrics"), truth.any(0), truth.any(1)
+    ranking = need("sklearn.metrics", "metrics")
+    words, caused = np.any(truth, axis=0, keepdims=True)[0], np.any(truth, axis=1, keepdims=True)[:, 0]
     right = truth[caused, importance[caused].argmax(1)]
     return {
         "frame_auc": _rank(ranking.roc_auc_score, truth.ravel(), importance.ravel()),

@@ -18,6 +18,8 @@ _STUDIES = {
     "context": ("variants", "CONTEXT"),
     "sanity": ("sanity", "SANITY"),
     "bias": ("bias", "BIAS"),
+    "listening": ("listening", "LISTENING"),
+    "tuning": ("tuning", "TUNING"),
 }
 """Module and object of each study; a module is imported when its study is asked for."""
 

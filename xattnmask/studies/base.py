@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingError
 from ..metrics.statistics import Interval
@@ -121,8 +121,8 @@ class Finding:
 class Study(ABC):
     """One question."""
 
-    name: ClassVar[str] | str
-    question: ClassVar[str] | str
+    name: str
+    question: str
     """In one line, for the list of studies."""
     options: Mapping[str, str] = {}
     """What it alone takes, with what that means."""

@@ -72,7 +72,7 @@ def overall_p_value(values: np.ndarray, seed: int = 0) -> float:
     ``values`` [fillers, seeds]; ``scipy.stats.permutation_test`` of type ``samples``.
     """
     def spread(*samples: np.ndarray, axis: int) -> np.ndarray:
-        return np.stack([sample.mean(axis=axis) for sample in samples]).var(axis=0)
+        return np.asarray(np.stack([sample.mean(axis=axis) for sample in samples]).var(axis=0))
 
     found = need("scipy.stats", "metrics").permutation_test(
         tuple(values), spread, permutation_type="samples", vectorized=True, alternative="greater",
