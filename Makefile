@@ -23,6 +23,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS := constraints.txt
 PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,adapters/transformers adapters/diffusers examples/foley \
   examples/custom-adapter)
+PASST := adapters/passt/pyproject.toml adapters/passt/xattnmask_passt/install.py
 AUDIOCRAFT := $(addprefix adapters/audiocraft/,pyproject.toml $(addprefix xattnmask_audiocraft/,install.py requirements.txt))
 EDITABLE = -e '.$(1)' -e './adapters/transformers$(1)' -e './adapters/diffusers$(1)' -e ./examples/foley \
   -e ./examples/custom-adapter
@@ -48,6 +49,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy adapters/transformers/xattnmask_transformers
 	$(BIN)/mypy adapters/diffusers/xattnmask_diffusers
 	$(BIN)/mypy adapters/audiocraft/xattnmask_audiocraft
+	$(BIN)/mypy adapters/passt/xattnmask_passt
 	$(BIN)/mypy examples/foley/xattnmask_foley
 
 format: $(VENV)/.dev
@@ -84,8 +86,9 @@ $(VENV)/.audiocraft: $(VENV)/.run $(AUDIOCRAFT)
 	$(BIN)/python -m xattnmask_audiocraft.install -c $(CONSTRAINTS)
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.audiocraft
-	$(INSTALL) $(call EDITABLE,[test]) -e './adapters/audiocraft[test]'
+$(VENV)/.test: $(VENV)/.audiocraft $(PASST)
+	$(INSTALL) $(call EDITABLE,[test]) -e './adapters/audiocraft[test]' -e './adapters/passt[test]'
+	$(BIN)/python -m xattnmask_passt.install -c $(CONSTRAINTS)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.test

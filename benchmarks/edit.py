@@ -14,9 +14,9 @@ from xattnmask_foley.training.corpus import TEST, VALIDATION, captions
 from xattnmask_foley.world import Caption
 
 import xattnmask as xm
+from xattnmask.metrics import mean_with_interval
 
 from .report import table, write
-from .scores import mean_with_interval
 
 SPLITS = {"test": TEST, "validation": VALIDATION}
 HEARD = 0.5

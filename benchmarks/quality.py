@@ -17,9 +17,9 @@ from xattnmask_foley.training.corpus import TEST, captions
 from xattnmask_foley.world import Caption, render, truth
 
 import xattnmask as xm
+from xattnmask.metrics import by_unit, mean_with_interval, paired_difference, truth_scores
 
 from .report import table, write
-from .scores import mean_with_interval, paired_difference, score
 
 Case = tuple[str, dict[str, Any]]
 COLD = {"start": 0.0, "steps": 10}
@@ -92,7 +92,7 @@ def scored(model: xm.Adapter, count: int, suite: dict[str, Case], audio: str) ->
                 start = time.perf_counter()
                 explanation = xm.explain(model, generation, method=method, **settings)
                 seconds = time.perf_counter() - start
-            scores = score(*_by_unit(caption, explanation.word_importance(), causes))
+            scores = truth_scores(*_by_unit(caption, explanation.word_importance(), causes))
             yield {
                 "caption": caption.text,
                 "arrangement": caption.arrangement or "single",
@@ -147,10 +147,10 @@ def _encoded(model: xm.Adapter, audio: np.ndarray) -> torch.Tensor:
 
 
 def _by_unit(caption: Caption, importance: np.ndarray, causes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Importance and truth by unit: the words of ``followed by`` mean one thing, which a model may read off either."""
-    units = np.array(caption.unit_of_word())
-    members = [units == unit for unit in range(units.max() + 1)]
-    return tuple(np.stack([array[:, mine].max(1) for mine in members], 1) for array in (importance, causes))
+    """Importance and truth by unit."""
+    unit_of_word = np.array(caption.unit_of_word())
+    units = [np.flatnonzero(unit_of_word == unit) for unit in range(unit_of_word.max() + 1)]
+    return by_unit(importance, units), by_unit(causes, units)
 
 
 def summary(frame: pd.DataFrame) -> list[dict[str, str]]:

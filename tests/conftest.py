@@ -56,6 +56,8 @@ class Distributions:
             {
                 "xattnmask.adapters": {"toy": "toy_plugin"},
                 "xattnmask.checkpoints": dict.fromkeys(checkpoints, "toy_plugin"),
+                "xattnmask.judges": {"toy": "toy_plugin"},
+                "xattnmask.worlds": {"toy": "toy_plugin"},
             },
             version="3.1",
             requires=["xattnmask", "pluggy>=1"],

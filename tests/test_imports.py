@@ -61,7 +61,7 @@ def test_no_part_knows_a_model_library_or_an_adapter(part):
 
 
 @pytest.mark.parametrize("part", [
-    "results", "render", "text", "errors", "events", "sound", "html", "edits", "positions"])
+    "results", "render", "text", "errors", "events", "sound", "html", "edits", "positions", "prompt_file", "optional"])
 def test_what_needs_no_model_imports_none_and_no_torch(part):
     assert not forbidden(part, outside={"torch"}, inside=MODELS)
 
@@ -74,6 +74,11 @@ def test_the_objective_knows_no_model():
 def test_the_lower_parts_know_nothing_of_what_is_built_on_them(part):
     above = {"replaying", "methods", "explainer", "loading", "results", "render", "cli", "plugins", "objective"}
     assert not forbidden(part, inside=above)
+
+
+@pytest.mark.parametrize("part", ["metrics", "judges"])
+def test_metrics_know_nothing_of_what_is_evaluated_with_them(part):
+    assert not forbidden(part, inside={"evaluation", "studies", "explainer", "cli", "render"})
 
 
 @pytest.mark.parametrize("part", ["methods", "replaying", "explainer", "loading", "plugins", "results"])

@@ -1,4 +1,4 @@
-"""A toy text-to-audio model with real attention, and its adapter: the plugin that the tests install.
+"""A toy text-to-audio model with real attention, its adapter, a judge and a world: the plugin that the tests install.
 
 Frames are noise from the seed, passed through causal self-attention and cross-attention on the text.
 """
@@ -13,7 +13,19 @@ import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from xattnmask import Adapter, Checkpoint, CheckpointError, Generation, SettingError, Site, Token, hookimpl
+from xattnmask import (
+    Adapter,
+    Case,
+    Checkpoint,
+    CheckpointError,
+    Generation,
+    Judge,
+    SettingError,
+    Site,
+    Token,
+    World,
+    hookimpl,
+)
 from xattnmask.text import word_spans
 
 WIDTH, RATE, HOP = 16, 1600, 64
@@ -125,6 +137,51 @@ class Toy(Adapter):
 
     def audio_embeddings(self, generation):
         return generation.replay["noise"][0]
+
+
+class ToyJudge(Judge):
+    """Which third of the spectrum is the strongest."""
+
+    labels = ("low", "middle", "high")
+
+    @classmethod
+    def load(cls, checkpoint=None, *, device="cpu"):
+        if checkpoint is not None:
+            raise OSError(f"no weights\nin {checkpoint}")
+        return cls()
+
+    def __call__(self, audio, sample_rate):
+        thirds = np.array_split(np.abs(np.fft.rfft(np.atleast_2d(audio).mean(0))), 3)
+        energy = np.array([np.square(third).mean() for third in thirds]) + 1e-9
+        return (energy / energy.sum()).astype(np.float32)
+
+
+class ToyWorld(World):
+    """Its first word causes the first half of a sound and its second word the other; the toy knows nothing of it."""
+
+    def cases(self, count, *, split="test", start=0):
+        if split not in ("test", "validation"):
+            raise SettingError(f"no split {split!r}")
+        words = ["dog", "rain", "bell", "wind"] if split == "test" else ["siren", "drum", "clock", "bird"]
+        for i in range(start, start + count):
+            yield Case(f"{words[i % 4]} then {words[i // 4 % 4]}", i, {"kind": "two"}, ((0,), (1,), (2,)), i)
+
+    def sound(self, case):
+        return np.random.default_rng(case.seed).normal(size=RATE // 2).astype(np.float32), RATE
+
+    def truth(self, case, times):
+        first = np.arange(len(times) - 1) < (len(times) - 1) // 2
+        return np.stack([first, np.zeros_like(first), ~first], 1)
+
+
+@hookimpl
+def xattnmask_judge():
+    return ToyJudge
+
+
+@hookimpl
+def xattnmask_world():
+    return ToyWorld()
 
 
 @hookimpl

@@ -37,17 +37,19 @@ if TYPE_CHECKING:
         UnknownKeyError,
         XattnmaskError,
     )
+    from .evaluation import Evaluation, evaluate
     from .events import RunStart, StepEvent
     from .explainer import explain, regenerate
     from .generation import Generation
-    from .listing import list_methods, list_models
+    from .judges import load_judge
+    from .listing import list_judges, list_methods, list_models, list_worlds
     from .loading import load
     from .methods.base import Attribution, Method
     from .methods.forward import MaskedForward, masked_forward
     from .patching import capture_attention, patch, patch_steps
     from .plugins.hookspecs import hookimpl
     from .plugins.listeners import PluginWarning, register, unregister
-    from .plugins.offers import Checkpoint, Judge
+    from .plugins.offers import Case, Checkpoint, Judge, World
     from .progress_bar import progress
     from .results import Comparison, Explanation, WordTable, compare
     from .seeding import seeded
@@ -80,17 +82,19 @@ _HOMES = {
         "UnknownKeyError",
         "XattnmaskError",
     ],
+    "evaluation": ["Evaluation", "evaluate"],
     "events": ["RunStart", "StepEvent"],
     "explainer": ["explain", "regenerate"],
     "generation": ["Generation"],
-    "listing": ["list_methods", "list_models"],
+    "judges": ["load_judge"],
+    "listing": ["list_judges", "list_methods", "list_models", "list_worlds"],
     "loading": ["load"],
     "methods.base": ["Attribution", "Method"],
     "methods.forward": ["MaskedForward", "masked_forward"],
     "patching": ["capture_attention", "patch", "patch_steps"],
     "plugins.hookspecs": ["hookimpl"],
     "plugins.listeners": ["PluginWarning", "register", "unregister"],
-    "plugins.offers": ["Checkpoint", "Judge"],
+    "plugins.offers": ["Case", "Checkpoint", "Judge", "World"],
     "progress_bar": ["progress"],
     "results": ["Comparison", "Explanation", "WordTable", "compare"],
     "seeding": ["seeded"],
@@ -103,11 +107,13 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [  # resolved by __getattr__; a test keeps the two lists equal
     "Adapter",
     "Attribution",
+    "Case",
     "Checkpoint",
     "CheckpointError",
     "Comparison",
     "Denoised",
     "DiffusionAdapter",
+    "Evaluation",
     "Explanation",
     "FormatError",
     "Generation",
@@ -134,17 +140,22 @@ __all__ = [  # resolved by __getattr__; a test keeps the two lists equal
     "Word",
     "WordEdit",
     "WordTable",
+    "World",
     "XattnmaskError",
     "__version__",
     "capture_attention",
     "compare",
     "edit",
+    "evaluate",
     "explain",
     "hookimpl",
     "input_device",
+    "list_judges",
     "list_methods",
     "list_models",
+    "list_worlds",
     "load",
+    "load_judge",
     "masked_forward",
     "patch",
     "patch_steps",

@@ -42,13 +42,14 @@ def step_fields(model: DiffusionAdapter, generation: Generation, found: Attribut
 
 
 def regenerate_steps(
-    model: DiffusionAdapter, generation: Generation, explanation: Explanation, mask: np.ndarray, **patching: Any
-) -> np.ndarray:
+    model: DiffusionAdapter, generation: Generation, explanation: Explanation, mask: np.ndarray,
+    seed: int | None = None, **patching: Any,
+) -> np.ndarray:  # fmt: skip
     """Audio of ``generation`` made again, each step under its own part of ``mask`` [steps, times, tokens]."""
     assert explanation.steps is not None
     steps = [int(step) for step in explanation.steps]
     with patch_steps(model, mask, steps, **patching):
-        return model.regenerate(generation).audio
+        return model.regenerate(generation, seed).audio
 
 
 def checked_cells(generation: Generation, explanation: Explanation) -> np.ndarray:

@@ -54,11 +54,18 @@ def explain(model: Adapter, generation: Generation, *, method: str = "learned", 
     return explanation
 
 
-def regenerate(model: Adapter, generation: Generation, explanation: Explanation) -> dict[str, np.ndarray]:
-    """Make the audio of ``generation`` again from the same seed, with and without the important words.
+def regenerate(model: Adapter, generation: Generation, explanation: Explanation, *,
+               seed: int | None = None) -> dict[str, np.ndarray]:
+    """Make the audio of ``generation`` again with and without the important words.
 
-    The mask M is the importance of the explanation, scaled to [0, 1] where a method's is not, and acts as the method's
-    own masks did (its rule, layers, heads and depth); for methods that mask nothing, by ``scale`` everywhere.
+    The mask M is that of :func:`mask_of` and acts as the method's own masks did (its rule, layers, heads and depth);
+    for methods that mask nothing, by ``scale`` everywhere.
+
+    Args:
+        model: the adapter that made it.
+        generation: what was explained.
+        explanation: of the whole of it.
+        seed: the sampling's; by default that of the generation, so that M = 1 makes the same sound again.
 
     Returns:
         Audio by name: ``factual`` under M, ``counterfactual`` under 1 - M.
@@ -66,15 +73,24 @@ def regenerate(model: Adapter, generation: Generation, explanation: Explanation)
     Raises:
         SettingError: the generation is another model's, or the explanation is not of the whole of it.
     """
+    mask = mask_of(model, generation, explanation)
+    if isinstance(model, DiffusionAdapter):
+        run = partial(_regenerated_by_step, model, generation, explanation, seed)
+    else:
+        run = partial(_regenerated, model, generation, explanation, seed)
+    return {"factual": run(mask), "counterfactual": run(1 - mask)}
+
+
+def mask_of(model: Adapter, generation: Generation, explanation: Explanation) -> np.ndarray:
+    """The mask M in [0, 1] that an explanation stands for: [positions, tokens], or [steps, times, tokens] (diffusion).
+
+    Its importance, stretched over [0, 1] where a method's leaves that. Errors as :func:`regenerate`.
+    """
     _check_model(model, generation)
     if isinstance(model, DiffusionAdapter):
-        mask = _unit_range(checked_cells(generation, explanation))
-        run = partial(_regenerated_by_step, model, generation, explanation)
-    else:
-        _check_whole(generation, explanation)
-        mask = position_mask(explanation.importance, generation)
-        run = partial(_regenerated, model, generation, explanation)
-    return {"factual": run(mask), "counterfactual": run(1 - mask)}
+        return _unit_range(checked_cells(generation, explanation))
+    _check_whole(generation, explanation)
+    return position_mask(explanation.importance, generation)
 
 
 def frame_importance(attribution: Attribution, generation: Generation) -> np.ndarray:
@@ -135,15 +151,17 @@ def _frame_fields(model: Adapter, generation: Generation, found: Attribution) ->
     }
 
 
-def _regenerated(model: Adapter, generation: Generation, explanation: Explanation, mask: np.ndarray) -> np.ndarray:
+def _regenerated(
+    model: Adapter, generation: Generation, explanation: Explanation, seed: int | None, mask: np.ndarray
+) -> np.ndarray:
     with patch(model, mask[None], **_mask_settings(model, explanation)):
-        return model.regenerate(generation).audio
+        return model.regenerate(generation, seed).audio
 
 
 def _regenerated_by_step(
-    model: DiffusionAdapter, generation: Generation, explanation: Explanation, mask: np.ndarray
+    model: DiffusionAdapter, generation: Generation, explanation: Explanation, seed: int | None, mask: np.ndarray
 ) -> np.ndarray:
-    return regenerate_steps(model, generation, explanation, mask, **_mask_settings(model, explanation))
+    return regenerate_steps(model, generation, explanation, mask, seed, **_mask_settings(model, explanation))
 
 
 def _encoded(generation: Generation) -> dict[str, bool]:

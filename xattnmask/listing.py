@@ -1,11 +1,11 @@
-"""What is installed: models, named checkpoints and methods, from metadata alone."""
+"""What is installed: models, named checkpoints, methods, judges and worlds, from metadata alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from .plugins.discovery import ADAPTERS, CHECKPOINTS, METHODS, Offer, offers
+from .plugins.discovery import ADAPTERS, CHECKPOINTS, JUDGES, METHODS, WORLDS, Offer, offers
 from .plugins.libraries import Library, backbone_libraries
 
 Status = Literal["ok", "conflict", "missing library"]
@@ -43,6 +43,16 @@ def list_checkpoints() -> list[Offer]:
 def list_methods() -> list[Offer]:
     """The installed attribution methods, by metadata."""
     return offers(METHODS)
+
+
+def list_judges() -> list[Offer]:
+    """The installed audio classifiers, by metadata."""
+    return offers(JUDGES)
+
+
+def list_worlds() -> list[Offer]:
+    """The installed worlds with known causes, by metadata."""
+    return offers(WORLDS)
 
 
 def _model(offer: Offer) -> ModelInfo:

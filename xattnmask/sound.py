@@ -84,6 +84,19 @@ def with_channels(audio: Sound, channels: int) -> Sound:
     return rows
 
 
+def mono(audio: Any) -> Sound:
+    """``audio`` [samples] or [channels, samples], checked and averaged to one channel, float32 [samples]."""
+    made: Sound = with_channels(check_audio(audio), 1)[0]
+    return made
+
+
+def windows(audio: Sound, length: int) -> list[Sound]:
+    """``audio`` [samples] in the fewest windows of ``length`` samples that cover it; whole where it is shorter."""
+    count = -(-len(audio) // length)
+    starts = np.linspace(0, max(len(audio) - length, 0), max(count, 1)).round().astype(int)
+    return [audio[start : start + length] for start in starts]
+
+
 def data_uri(audio: Sound, rate: int) -> str:
     """``audio`` as a ``data:`` address that browsers play: FLAC, without loss, or Ogg Vorbis where that is large.
 

@@ -14,10 +14,12 @@ from ..errors import XattnmaskError
 from .check import check
 from .compare import compare
 from .edit import edit
+from .evaluate import evaluate
 from .explain import explain
-from .listing import methods, models
+from .listing import judges, methods, models, worlds
 from .new_adapter import new_adapter
 from .plot import plot
+from .study import study
 
 app = typer.Typer(
     name="xattnmask",
@@ -27,11 +29,15 @@ app = typer.Typer(
 app.command()(explain)
 app.command()(edit)
 app.command()(compare)
+app.command()(evaluate)
+app.command()(study)
 app.command()(plot)
 app.command()(models)
 app.command()(methods)
 app.command()(check)
 app.command()(new_adapter)
+app.command()(judges)
+app.command()(worlds)
 
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import FormatError, XattnmaskError
+from ..prompt_file import read_prompts
 from .folder import output_folder
 from .job import FILES, Stages, load_model, run_with
 from .options import Options
-from .prompts import STATE, Item, check_state, items, read_prompts, state_text
+from .prompts import STATE, Item, check_state, items, state_text
 
 if TYPE_CHECKING:
     from ..adapter import Adapter

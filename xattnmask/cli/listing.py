@@ -1,4 +1,4 @@
-"""``xattnmask models`` and ``xattnmask methods``: what is installed, from metadata alone."""
+"""``xattnmask models``, ``methods``, ``judges`` and ``worlds``: what is installed, from metadata alone."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import typer
 
-from ..listing import ModelInfo, list_checkpoints, list_methods, list_models
-from ..plugins.discovery import ADAPTERS, METHODS, Offer, nothing_installed
+from ..listing import ModelInfo, list_checkpoints, list_judges, list_methods, list_models, list_worlds
+from ..plugins.discovery import ADAPTERS, JUDGES, KINDS, METHODS, WORLDS, Offer, nothing_installed
 from ..plugins.summary import summary
 from .shared import AS_JSON, DEBUG
 
@@ -34,15 +34,29 @@ def models(as_json: bool = AS_JSON, debug: bool = DEBUG) -> None:
 
 def methods(as_json: bool = AS_JSON, debug: bool = DEBUG) -> None:
     """List the installed attribution methods, each with a line on what it is; none of them is imported."""
-    found = list_methods()
+    _list(METHODS, list_methods(), as_json)
+
+
+def judges(as_json: bool = AS_JSON, debug: bool = DEBUG) -> None:
+    """List the installed judges, the audio classifiers that metrics use; none of them is imported."""
+    _list(JUDGES, list_judges(), as_json)
+
+
+def worlds(as_json: bool = AS_JSON, debug: bool = DEBUG) -> None:
+    """List the installed worlds, whose captions have known causes; none of them is imported."""
+    _list(WORLDS, list_worlds(), as_json)
+
+
+def _list(group: str, found: Sequence[Offer], as_json: bool) -> None:
+    kind = KINDS[group]
     if as_json:
         data = [{**_offer_data(offer), "description": summary(offer)} for offer in found]
-        typer.echo(json.dumps({"methods": data}, indent=2))
+        typer.echo(json.dumps({f"{kind}s": data}, indent=2))
     elif found:
-        head = ("METHOD", "DISTRIBUTION", "VERSION", "STATUS", "DESCRIPTION")
+        head = (kind.upper(), "DISTRIBUTION", "VERSION", "STATUS", "DESCRIPTION")
         _table(head, [[*_offer_row(offer), summary(offer)] for offer in found])
     else:
-        typer.echo(nothing_installed(METHODS))
+        typer.echo(nothing_installed(group))
 
 
 def _model_data(model: ModelInfo) -> dict[str, Any]:

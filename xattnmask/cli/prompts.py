@@ -1,8 +1,7 @@
-"""Files of prompts, and what a batch has come to so far."""
+"""What a batch of prompts has come to so far."""
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Sequence
@@ -12,7 +11,6 @@ from typing import Any
 
 from ..errors import FormatError, SettingError
 
-COLUMN = "caption"
 STATE = "batch.json"
 FORMAT = "xattnmask/batch"
 VERSION = 1
@@ -25,27 +23,6 @@ class Item:
     prompt: str
     folder: str
     error: str | None = None
-
-
-def read_prompts(path: Path) -> list[str]:
-    """The prompts of a text file, one a line, or of the column ``caption`` of a CSV; empty ones are left out.
-
-    Raises:
-        FormatError: the file is missing, not UTF-8, without that column, or without a prompt.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        found = _column(text, path) if path.suffix.lower() == ".csv" else text.splitlines()
-    except OSError as error:
-        raise FormatError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{path} is not UTF-8 text") from error
-    except csv.Error as error:
-        raise FormatError(f"cannot read {path} as CSV: {error}") from error
-    prompts = [" ".join(line.split()) for line in found if line.strip()]
-    if not prompts:
-        raise FormatError(f"{path} holds no prompt")
-    return prompts
 
 
 def items(prompts: Sequence[str]) -> list[Item]:
@@ -72,13 +49,6 @@ def state_text(found: Sequence[Item], options: dict[str, Any]) -> str:
     """What ``batch.json`` holds."""
     return json.dumps({"format": FORMAT, "version": VERSION, "options": options,
                        "prompts": [asdict(item) for item in found]}, indent=2) + "\n"
-
-
-def _column(text: str, path: Path) -> list[str]:
-    rows = csv.DictReader(text.splitlines(keepends=True), strict=True)
-    if COLUMN not in (rows.fieldnames or []):
-        raise FormatError(f"{path} has no column {COLUMN!r}: it has {', '.join(rows.fieldnames or []) or 'none'}")
-    return [row[COLUMN] or "" for row in rows]
 
 
 def _slug(prompt: str) -> str:

@@ -15,8 +15,10 @@ CHECKPOINTS = "xattnmask.checkpoints"
 JUDGES = "xattnmask.judges"
 METHODS = "xattnmask.methods"
 LISTENERS = "xattnmask.listeners"
+WORLDS = "xattnmask.worlds"
 
-KINDS = {ADAPTERS: "model", CHECKPOINTS: "checkpoint", JUDGES: "judge", METHODS: "method", LISTENERS: "listener"}
+KINDS = {ADAPTERS: "model", CHECKPOINTS: "checkpoint", JUDGES: "judge", METHODS: "method", LISTENERS: "listener",
+         WORLDS: "world"}
 """Entry-point groups, and what people call the things in them."""
 
 _HOW_TO_INSTALL = {

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..events import RunStart, StepEvent
     from ..methods.base import Method
     from ..results import Explanation
-    from .offers import Checkpoint, Judge
+    from .offers import Checkpoint, Judge, World
 
 PROJECT = "xattnmask"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -35,6 +35,11 @@ def xattnmask_checkpoint() -> Checkpoint:  # type: ignore[empty-body]
 @hookspec
 def xattnmask_judge() -> type[Judge]:  # type: ignore[empty-body]
     """The class of an audio classifier that metrics use (group ``xattnmask.judges``)."""
+
+
+@hookspec
+def xattnmask_world() -> World:  # type: ignore[empty-body]
+    """A world whose true causes are known (group ``xattnmask.worlds``)."""
 
 
 @hookspec

@@ -11,7 +11,7 @@ import pluggy
 
 from ..errors import PluginError, XattnmaskError
 from . import hookspecs
-from .discovery import ADAPTERS, CHECKPOINTS, JUDGES, KINDS, LISTENERS, METHODS, distribution_name, find
+from .discovery import ADAPTERS, CHECKPOINTS, JUDGES, KINDS, LISTENERS, METHODS, WORLDS, distribution_name, find
 from .libraries import missing_library
 
 HOOKS = {
@@ -20,6 +20,7 @@ HOOKS = {
     JUDGES: ("xattnmask_judge",),
     METHODS: ("xattnmask_method",),
     LISTENERS: ("xattnmask_start", "xattnmask_step", "xattnmask_end"),
+    WORLDS: ("xattnmask_world",),
 }
 """The hooks of each entry-point group; a plugin implements at least one of its group's."""
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import PluginError
-from .discovery import ADAPTERS, CHECKPOINTS, JUDGES, LISTENERS, METHODS, Offer, keys, offers
+from .discovery import ADAPTERS, CHECKPOINTS, JUDGES, LISTENERS, METHODS, WORLDS, Offer, keys, offers
 from .listeners import PluginWarning, Relay, listeners, register, unregister
 from .loader import load, name_plugin
 
 if TYPE_CHECKING:
     from ..adapter import Adapter
     from ..methods.base import Method
-    from .offers import Checkpoint, Judge
+    from .offers import Checkpoint, Judge, World
 
 __all__ = [
     "ADAPTERS",
@@ -23,6 +23,7 @@ __all__ = [
     "JUDGES",
     "LISTENERS",
     "METHODS",
+    "WORLDS",
     "Offer",
     "PluginWarning",
     "Relay",
@@ -36,6 +37,7 @@ __all__ = [
     "offers",
     "register",
     "unregister",
+    "world",
 ]
 
 
@@ -74,6 +76,15 @@ def judge(key: str) -> type[Judge]:
 
     found = load(JUDGES, key)
     _check(isinstance(found, type) and issubclass(found, Judge), JUDGES, key, "a subclass of Judge", found)
+    return found  # type: ignore[no-any-return]
+
+
+def world(key: str) -> World:
+    """The world offered as ``key``; errors as :func:`load`."""
+    from .offers import World
+
+    found = load(WORLDS, key)
+    _check(isinstance(found, World), WORLDS, key, "an instance of World", found)
     return found  # type: ignore[no-any-return]
 
 

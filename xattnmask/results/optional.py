@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
-from ..errors import MissingLibraryError
+from ..optional import need
 
 
 def pandas() -> Any:
     """The pandas module, or MissingLibraryError with the line to type."""
-    return _need("pandas")
+    return need("pandas", "data")
 
 
 def xarray() -> Any:
     """The xarray module, or MissingLibraryError with the line to type."""
-    return _need("xarray")
-
-
-def _need(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingLibraryError(f'{name} is not installed: pip install "xattnmask[data]"') from error
+    return need("xarray", "data")

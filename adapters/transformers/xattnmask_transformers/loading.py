@@ -28,21 +28,21 @@ def load(model_class: type, checkpoint: str, *, device: str, dtype: str) -> tupl
         SettingError: no such device or dtype.
     """
     precision = _dtype(dtype)
-    with _quiet():
-        _check_config(model_class, checkpoint)
+    with quiet():
+        checked_config(model_class, checkpoint)
         tokenizer = _attempt(checkpoint, "its tokenizer", transformers.AutoTokenizer.from_pretrained, checkpoint)
-        model = _load_model(model_class, checkpoint)
+        model = whole_model(model_class, checkpoint)
     _check_tokenizer(tokenizer, model, checkpoint)
     for name, child in model.named_children():
         if name != "audio_encoder":
             _cast(child, precision)
     if model.decoder.config._attn_implementation is None:  # would be silently non-causal
         model.decoder.set_attn_implementation("sdpa")
-    return _to_device(model.eval().requires_grad_(False), device), tokenizer
+    return to_device(model.eval().requires_grad_(False), device), tokenizer
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the library's bars where nobody watches, and without its complaint that MusicGen's start token is
     no code (which is how MusicGen is made)."""
     configurations, bars = logging.get_logger("transformers.configuration_utils"), logging.is_progress_bar_enabled()
@@ -68,7 +68,8 @@ def token_limit(tokenizer: Any, config: Any) -> int:
     return int(getattr(config, "n_positions", None) or DEFAULT_TOKENS)
 
 
-def _check_config(model_class: Any, checkpoint: str) -> None:
+def checked_config(model_class: Any, checkpoint: str) -> None:
+    """Raise CheckpointError unless ``checkpoint`` is a folder or hub id that holds a model of ``model_class``."""
     path = Path(checkpoint)
     if not path.is_dir() and (path.exists() or not HUB_ID.fullmatch(checkpoint)):
         raise CheckpointError(f"{checkpoint}: no such checkpoint folder")
@@ -92,7 +93,8 @@ def _check_tokenizer(tokenizer: Any, model: Any, checkpoint: str) -> None:
         raise CheckpointError(f"{checkpoint}: its tokenizer has {len(tokenizer)} tokens, its text encoder {known}")
 
 
-def _load_model(model_class: Any, checkpoint: str) -> Any:
+def whole_model(model_class: Any, checkpoint: str) -> Any:
+    """The model with all its weights, in float32; raises CheckpointError where one is missing or of another shape."""
     model, info = _attempt(
         checkpoint, "its weights", model_class.from_pretrained, checkpoint,
         dtype=torch.float32, output_loading_info=True,
@@ -128,7 +130,8 @@ def _dtype(name: str) -> torch.dtype:
     return dtype
 
 
-def _to_device(model: Any, device: str) -> Any:
+def to_device(model: Any, device: str) -> Any:
+    """``model`` on ``device``; raises SettingError where that cannot be used."""
     try:
         return model.to(torch.device(device))
     except (RuntimeError, AssertionError, NotImplementedError) as error:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from scipy.signal import resample_poly
 from torch import Tensor, nn
 from transformers.audio_utils import mel_filter_bank
 
-from xattnmask import Judge, hookimpl
+from xattnmask import CheckpointError, Judge, hookimpl
 
 from .world import SAMPLE_RATE, SOURCES
 
@@ -64,21 +65,24 @@ def clip_logits(frame_logits: Tensor) -> Tensor:
 
 
 class FoleyJudge(Judge):
-    """Knows the sources of the foley world; multi-label, so that its probabilities do not sum to one."""
+    """Knows the sources of the foley world, each heard or not by itself."""
 
     labels = tuple(SOURCES)
+    multilabel = True
 
     def __init__(self, network: JudgeNetwork):
         self.network = network.eval().requires_grad_(False)
 
     @classmethod
     def load(cls, checkpoint: str | None = None, *, device: str = "cpu") -> FoleyJudge:
-        """Load the bundled weights, or those of a folder."""
+        """Load the bundled weights, or those of a folder; raises CheckpointError where they are no judge's."""
         network = JudgeNetwork()
         weights = WEIGHTS if checkpoint is None else Path(checkpoint) / "model.safetensors"
-        network.load_state_dict(
-            {name: value.float() if value.is_floating_point() else value for name, value in load_file(weights).items()}
-        )
+        try:
+            state = load_file(weights)
+            network.load_state_dict({name: v.float() if v.is_floating_point() else v for name, v in state.items()})
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise CheckpointError(f"{weights} holds no foley judge: {str(error).splitlines()[0]}") from error
         return cls(network.to(device))
 
     def __call__(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:

@@ -13,9 +13,11 @@ from .comparison import comparison_data
 from .data import explanation_data
 from .index import Entry, index_data
 from .page import page
+from .rating import SCRIPTS as RATING
+from .rating import Clip, rating_data
 from .sounds import sounds_data
 
-__all__ = ["Entry", "comparison_report", "edit_report", "index_page", "report"]
+__all__ = ["Clip", "Entry", "comparison_report", "edit_report", "index_page", "rating_page", "report"]
 
 
 def report(explanation: Explanation, path: str | os.PathLike[str] | None = None) -> str:
@@ -49,7 +51,15 @@ def edit_report(prompt: str, edits: Sequence[str], sounds: Mapping[str, Any], sa
 
 def index_page(entries: Sequence[Entry], path: str | os.PathLike[str] | None = None) -> str:
     """The page of a batch, which links its reports and tells what failed."""
-    return _written(page("index.html", index_data(entries), still=True), path)
+    return _written(page("index.html", index_data(entries), scripts=()), path)
+
+
+def rating_page(clips: Sequence[Clip], study: str, path: str | os.PathLike[str] | None = None) -> str:
+    """A page on which a person rates how much of each word is heard in each clip, and saves the ratings as a file.
+
+    ``study`` is written into the ratings, so that they are read back with the clips that they are of.
+    """
+    return _written(page("rating.html", rating_data(clips, study), RATING), path)
 
 
 def _written(html: str, path: str | os.PathLike[str] | None) -> str:

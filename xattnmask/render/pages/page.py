@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-_SCRIPTS = ("vendor/wavesurfer.min.js", "vendor/regions.min.js", "colours.js", "words.js", "player.js", "report.js")
-"""In the order in which they run."""
+SCRIPTS = ("vendor/wavesurfer.min.js", "vendor/regions.min.js", "colours.js", "words.js", "player.js", "report.js")
+"""Those of most pages, in the order in which they run; the first two are wavesurfer.js."""
 
 
-def page(template: str, data: Mapping[str, Any], *, still: bool = False) -> str:
+def page(template: str, data: Mapping[str, Any], scripts: Sequence[str] = SCRIPTS) -> str:
     """``template`` filled with ``data``, which its scripts find as JSON in the element ``data``.
 
-    A page that is ``still`` has neither scripts nor that element.
+    A page without scripts has no such element.
     """
-    scripts = [] if still else [_source(name) for name in _SCRIPTS]
+    sources = [_source(name) for name in scripts]
     return _templates().get_template(template).render(
-        **data, data=_json(data), style=_source("report.css"), scripts=scripts, policy=_policy(scripts),
-        version=_version(), licence=_source("vendor/LICENSE"))
+        **data, data=_json(data), style=_source("report.css"), scripts=sources, policy=_policy(sources),
+        version=_version(), licence=_source("vendor/LICENSE") if scripts == SCRIPTS else "")
 
 
 @cache

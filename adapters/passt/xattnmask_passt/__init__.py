@@ -1,0 +1,1 @@
+"""PaSST as a judge for xattnmask."""

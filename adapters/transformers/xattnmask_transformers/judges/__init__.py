@@ -1,0 +1,1 @@
+"""Audio classifiers of transformers, as judges: one module each, loaded alone."""
