@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .adapter import Adapter
+    from .by_step import attention_map
     from .diffusion import Denoised, DiffusionAdapter
     from .editing import edit
     from .edits import WordEdit
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from .plugins.listeners import PluginWarning, register, unregister
     from .plugins.offers import Checkpoint, Judge
     from .progress_bar import progress
-    from .results import Comparison, Explanation, WordTable, compare
+    from .results import AttentionMap, Comparison, Explanation, WordTable, compare
     from .sites import Site
     from .sound import read_audio
     from .text import Token, Word
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "adapter": ["Adapter"],
+    "by_step": ["attention_map"],
     "diffusion": ["Denoised", "DiffusionAdapter"],
     "editing": ["edit"],
     "edits": ["WordEdit"],
@@ -87,7 +89,7 @@ _HOMES = {
     "plugins.listeners": ["PluginWarning", "register", "unregister"],
     "plugins.offers": ["Checkpoint", "Judge"],
     "progress_bar": ["progress"],
-    "results": ["Comparison", "Explanation", "WordTable", "compare"],
+    "results": ["AttentionMap", "Comparison", "Explanation", "WordTable", "compare"],
     "sites": ["Site"],
     "sound": ["read_audio"],
     "text": ["Token", "Word"],
@@ -96,6 +98,7 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [  # resolved by __getattr__; a test keeps the two lists equal
     "Adapter",
+    "AttentionMap",
     "Attribution",
     "Checkpoint",
     "CheckpointError",
@@ -129,6 +132,7 @@ __all__ = [  # resolved by __getattr__; a test keeps the two lists equal
     "WordTable",
     "XattnmaskError",
     "__version__",
+    "attention_map",
     "capture_attention",
     "compare",
     "edit",

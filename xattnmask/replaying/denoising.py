@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,6 +83,8 @@ class StepReplayer:
         bins = self.grid.bins
         first, last, _ = part.indices(self.positions)
         steps = self.grid.steps[first // bins : last // bins]
+        if len(masks) > self.rows:
+            return torch.cat([self.masked(piece, part) for piece in masks.split(self.rows)])
         if masks.ndim == 2:
             masks = masks[:, None].expand(-1, len(steps) * bins, -1)
         by_step = masks.reshape(len(masks), len(steps), bins, -1)
@@ -91,8 +93,10 @@ class StepReplayer:
         chunks = [slice(start, start + size) for start in range(0, len(steps), size)]
         return torch.cat([self._run(batch, by_step[:, chunk], steps[chunk]) for chunk in chunks], dim=1)
 
-    def attention(self) -> Tensor:
+    def attention(self, watch: Callable[[Site, Tensor], None] | None = None) -> Tensor:
         """Attention of each cell on each token, mean over sites, heads and queries, float32 [cells, tokens].
+
+        ``watch`` is handed each site's probabilities too, as :func:`xattnmask.capture_attention` does.
 
         Raises:
             SettingError: the audio never reads the prompt's tokens one by one.
@@ -104,6 +108,8 @@ class StepReplayer:
 
         def add(site: Site, probabilities: Tensor) -> None:
             sums.append(_by_bin(probabilities.mean(1), site, self.grid.bins))
+            if watch is not None:
+                watch(site, probabilities)
 
         parts = []
         size = max(self.rows, 1)
