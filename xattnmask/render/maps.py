@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingError
 from ..results.explanation import Explanation
-from .figure import COLOURS, check_path, colour_bar, draw_spectrogram, label_frequencies, save, word_label
+from .figure import (
+    COLOURS,
+    FEW_TICKS_HZ,
+    check_path,
+    colour_bar,
+    draw_spectrogram,
+    label_frequencies,
+    save,
+    word_label,
+)
 from .spectrogram import mel
 
 if TYPE_CHECKING:
@@ -41,7 +50,7 @@ def map_plot(explanation: Explanation, words: str | Sequence[str] | None = None,
     sound = explanation.audio.get("audio")
     figure, axes = _figure(len(maps) + (sound is not None))
     if sound is not None:
-        colour_bar(draw_spectrogram(axes[0, 0], sound, explanation), axes[0, 1], "dB")
+        colour_bar(draw_spectrogram(axes[0, 0], sound, explanation, FEW_TICKS_HZ), axes[0, 1], "dB")
     for name, values, (panel, bar) in zip(names, maps, axes[sound is not None :], strict=True):
         _draw(panel, bar, name, values, explanation)
     axes[-1, 0].tick_params(labelbottom=True)
@@ -73,7 +82,7 @@ def _draw(axes: Axes, bar: Axes, name: str, values: Any, explanation: Explanatio
     assert plane is not None
     high = float(values.max()) or 1.0
     mesh = axes.pcolormesh(plane.times, mel(plane.hertz), values.T, cmap=COLOURS, vmin=0, vmax=high, rasterized=True)
-    label_frequencies(axes, float(plane.hertz[-1]))
+    label_frequencies(axes, float(plane.hertz[-1]), FEW_TICKS_HZ)
     axes.set_title(word_label(name), fontsize=9, loc="left", pad=3, parse_math=False)
     colour_bar(mesh, bar, "attention")
 

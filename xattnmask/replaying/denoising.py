@@ -84,7 +84,7 @@ class StepReplayer:
         first, last, _ = part.indices(self.positions)
         steps = self.grid.steps[first // bins : last // bins]
         if len(masks) > self.rows:
-            return torch.cat([self.masked(piece, part) for piece in masks.split(self.rows)])
+            return torch.cat([self.masked(piece, part) for piece in torch.split(masks, self.rows)])
         if masks.ndim == 2:
             masks = masks[:, None].expand(-1, len(steps) * bins, -1)
         by_step = masks.reshape(len(masks), len(steps), bins, -1)

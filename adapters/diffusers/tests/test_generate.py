@@ -50,6 +50,21 @@ def test_one_of_several_waveforms(models, key):
     assert not close(ours, make(model).audio, 1e-3)
 
 
+def test_a_distilled_stable_audio_3_takes_few_steps_and_no_guidance(models):
+    """Its scheduler draws noise anew at each step, and the audio is the pipeline's own all the same."""
+    import diffusers
+    from xattnmask_diffusers.stable_audio_3 import StableAudio3
+
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, stochastic_sampling=True)
+    parts = models("stable-audio-3").pipeline.components
+    model = StableAudio3(diffusers.StableAudio3Pipeline(**parts | {"scheduler": scheduler}), "distilled")
+    model.pipeline.set_progress_bar_config(disable=True)
+    made = model.generate(PROMPT, seed=3, duration=DURATION)
+    assert (made.settings["steps"], made.settings["guidance"], len(made.noise_levels)) == (8, 1.0, 8)
+    assert close(made.audio, np.squeeze(theirs(model, 1.0, num_inference_steps=8)[0]), 1e-4)
+    assert not close(made.audio, models("stable-audio-3").generate(PROMPT, seed=3, duration=DURATION, steps=8).audio)
+
+
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 def test_replay_is_what_was_predicted(models, key, guidance):
