@@ -48,5 +48,15 @@ def edit(
     run(captions, split, start, out, threads, settings, name)
 
 
+@app.command()
+def strengthen(
+    captions: int = 12, split: str = "test", start: int = 0, out: Path = OUT, name: str = "strengthen", threads: int = 1
+) -> None:
+    """Strengthen the words of faint and of missed sources, and have the judge hear them."""
+    from .strengthen import run
+
+    run(captions, split, start, out, threads, name)
+
+
 if __name__ == "__main__":
     app()

@@ -43,7 +43,7 @@ def run(count: int, split: str, start: int, out: Path, threads: int, settings: M
 
 
 def _rows(count: int, split: int, start: int, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    model, ear = xm.load("foley-musicgen"), _Ear()
+    model, ear = xm.load("foley-musicgen"), Ear()
     for index, (caption, seed) in enumerate(captions(split, count, babble=0.0, start=start)):
         generation = model.generate(caption.text, seed=seed)
         nouns = [phrase.noun for phrase in caption.phrases]
@@ -70,7 +70,7 @@ def _edits(caption: Caption, noun: str, generation: xm.Generation) -> dict[str, 
     return found
 
 
-class _Ear:
+class Ear:
     """The judge's probability of each source in a generation, or in its second half."""
 
     def __init__(self) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .adapter import Adapter
+    from .by_step import attention_map
     from .devices import input_device
     from .diffusion import Denoised, DiffusionAdapter
     from .editing import edit
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from .plugins.listeners import PluginWarning, register, unregister
     from .plugins.offers import Case, Checkpoint, Judge, World
     from .progress_bar import progress
-    from .results import Comparison, Explanation, WordTable, compare
+    from .results import AttentionMap, Comparison, Explanation, WordTable, compare
     from .seeding import seeded
     from .sites import Site
     from .sound import read_audio
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "adapter": ["Adapter"],
+    "by_step": ["attention_map"],
     "devices": ["input_device"],
     "diffusion": ["Denoised", "DiffusionAdapter"],
     "editing": ["edit"],
@@ -96,7 +98,7 @@ _HOMES = {
     "plugins.listeners": ["PluginWarning", "register", "unregister"],
     "plugins.offers": ["Case", "Checkpoint", "Judge", "World"],
     "progress_bar": ["progress"],
-    "results": ["Comparison", "Explanation", "WordTable", "compare"],
+    "results": ["AttentionMap", "Comparison", "Explanation", "WordTable", "compare"],
     "seeding": ["seeded"],
     "sites": ["Site"],
     "sound": ["read_audio"],
@@ -106,6 +108,7 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [  # resolved by __getattr__; a test keeps the two lists equal
     "Adapter",
+    "AttentionMap",
     "Attribution",
     "Case",
     "Checkpoint",
@@ -143,6 +146,7 @@ __all__ = [  # resolved by __getattr__; a test keeps the two lists equal
     "World",
     "XattnmaskError",
     "__version__",
+    "attention_map",
     "capture_attention",
     "compare",
     "edit",

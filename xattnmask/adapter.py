@@ -47,6 +47,8 @@ class Adapter(ABC):
     """Seconds of audio where none are asked for: what the backbone was trained on, if that is known."""
     guided: bool = False
     """Whether ``_generate`` runs with classifier-free guidance now: see :meth:`guiding`."""
+    default_guidance: float = 3.0
+    """Classifier-free guidance scale where none is asked for; 1 where a backbone was trained to need none."""
 
     @classmethod
     @abstractmethod
@@ -122,7 +124,7 @@ class Adapter(ABC):
         """
         raise SettingError(f"adapter {self.key!r} gives no audio embeddings: use parameters='logits' or 'mlp'")
 
-    def generate(self, prompt: str, *, seed: int = 0, duration: float | None = None, guidance: float = 3.0,
+    def generate(self, prompt: str, *, seed: int = 0, duration: float | None = None, guidance: float | None = None,
                  **settings: Any) -> Generation:
         """Generate audio from ``prompt``; the same seed and settings give the same audio on one machine.
 
@@ -133,7 +135,7 @@ class Adapter(ABC):
             seed: seed of the sampling.
             duration: seconds of audio; when not given, what the backbone was trained on (5 where unknown), or its
                 longest if that is shorter.
-            guidance: classifier-free guidance scale; 1 switches guidance off.
+            guidance: classifier-free guidance scale, 3 with most backbones when not given; 1 switches guidance off.
             settings: what else the backbone's own generate takes (see the adapter's docs).
 
         Raises:
@@ -144,6 +146,7 @@ class Adapter(ABC):
         duration = min(self.default_duration, self.max_duration) if duration is None else duration
         if not 0 < duration <= self.max_duration:
             raise SettingError(f"duration must be above 0 and at most {self.max_duration:g} s, not {duration:g}")
+        guidance = self.default_guidance if guidance is None else guidance
         return self._generate(prompt, tokens, seed=seed, duration=duration, guidance=guidance, **settings)
 
     def encode(self, prompt: str, audio: np.ndarray, sample_rate: int) -> Generation:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from .adapter import Adapter
 from .diffusion import DiffusionAdapter
 from .errors import SettingError
 from .generation import Generation
 from .methods.base import Attribution
-from .patching import patch_steps
-from .replaying import Grid, StepReplayer
-from .results import Explanation
+from .patching import Layers, patch_steps
+from .replaying import ROWS, Grid, PlaneSum, StepReplayer, View, grid_of
+from .results import AttentionMap, Explanation
 from .results.steps import DEFAULT_AGGREGATE, over_frames, over_steps
 
 
@@ -26,8 +27,8 @@ def step_fields(model: DiffusionAdapter, generation: Generation, found: Attribut
     grid = found.grid
     assert grid is not None
     cells = found.importance.reshape(len(grid.steps), grid.bins, -1).astype(np.float32)
-    replayer = StepReplayer(model, generation, grid)
-    attention = _attention(replayer, grid)
+    replayer = StepReplayer(model, generation, grid, rows=found.settings.get("rows", ROWS))
+    attention, plane = _attention(replayer, generation, grid)
     weights = _weights(replayer, generation, grid, attention)
     times = grid.edges(generation.times)
     return {
@@ -38,6 +39,7 @@ def step_fields(model: DiffusionAdapter, generation: Generation, found: Attribut
         "step_time_importance": cells,
         "step_weights": weights,
         "attention": None if attention is None else over_steps(attention, weights, DEFAULT_AGGREGATE),
+        "attention_map": plane,
     }
 
 
@@ -65,13 +67,44 @@ def checked_cells(generation: Generation, explanation: Explanation) -> np.ndarra
     return cells
 
 
-def _attention(replayer: StepReplayer, grid: Grid) -> np.ndarray | None:
-    """Float32 [steps, bins, tokens], or None where the audio reads no single words."""
-    try:
-        found: np.ndarray = replayer.attention().cpu().numpy().reshape(len(grid.steps), grid.bins, -1)
-    except SettingError:
-        return None
+def attention_map(model: Adapter, generation: Generation, *, denoising_steps: int | None = None,
+                  window: Sequence[float] | None = None, layers: Layers = "all") -> AttentionMap:
+    """How much of its attention the model gives each token, by time and frequency (Tang et al., 2022).
+
+    Explanations of such models come with it (``Explanation.attention_map``); this is for those who want nothing else.
+
+    Args:
+        model: the adapter that made ``generation``.
+        generation: what is replayed, once.
+        denoising_steps, window: which denoising steps count, as in :func:`xattnmask.explain`.
+        layers: which sites count, as in :func:`xattnmask.patch`.
+
+    Raises:
+        SettingError: the model reads no single words, or its latents are no spectrogram; or a setting is out of range.
+    """
+    if not isinstance(model, DiffusionAdapter) or model.frequencies is None:
+        raise SettingError(f"model {model.key!r} has no latents of time and frequency: no map can be drawn of it")
+    grid = grid_of(generation, View(denoising_steps=denoising_steps, window=window, bins=1))
+    _, found = _attention(StepReplayer(model, generation, grid, layers=layers), generation, grid, strict=True)
+    if found is None:
+        raise SettingError(f"no site of model {model.key!r} says where its queries lie in time and frequency")
     return found
+
+
+def _attention(replayer: StepReplayer, generation: Generation, grid: Grid,
+               strict: bool = False) -> tuple[np.ndarray | None, AttentionMap | None]:
+    """Float32 [steps, bins, tokens], and the map; None where there are none, or, if ``strict``, an error."""
+    edges = replayer.model.frequencies
+    plane = None if edges is None else PlaneSum(len(generation.positions), len(edges) - 1)
+    try:
+        found = replayer.attention(plane)
+    except SettingError:
+        if strict:
+            raise
+        return None, None
+    mean = None if plane is None else plane.mean()
+    drawn = None if mean is None or edges is None else AttentionMap(mean.cpu().numpy(), generation.times, edges)
+    return found.cpu().numpy().reshape(len(grid.steps), grid.bins, -1), drawn
 
 
 def _weights(

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from .adapter import Adapter
@@ -80,6 +82,14 @@ class DiffusionAdapter(Adapter):
         each of them too, so that a patch of a text encoder holds. With ``text=False`` the prediction is that of the
         unconditional (or negative) branch. Runs under the caller's grad mode and patches.
         """
+
+    @property
+    def frequencies(self) -> npt.NDArray[np.float64] | None:
+        """Edges in Hz of the rows that the latents have along frequency, ascending; None where they have no such axis.
+
+        Sites then say by ``plane`` where their queries lie.
+        """
+        return None
 
     def replay(self, generation: Generation, batch: int = 1) -> Tensor:
         """The predictions of all steps, [batch, steps * positions, width]."""

@@ -10,7 +10,7 @@ from numbers import Real
 from typing import TYPE_CHECKING
 
 from .errors import SettingError
-from .text import Token, Word, words_of
+from .text import Token, find_word, words_of
 
 if TYPE_CHECKING:  # numpy is imported where it is used: the command's help must not wait for it
     import numpy as np
@@ -22,7 +22,6 @@ MAX_WEIGHT = 4.0
 _SLACK = 1e-3  # seconds an interval may reach past the ends: times are shown to a millisecond
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _EDIT = re.compile(rf"(?P<word>.+)=(?P<weight>{_NUMBER})(?:@(?P<start>{_NUMBER})-(?P<end>{_NUMBER}))?", re.DOTALL)
-_NUMBERED = re.compile(r"(?P<text>.+)#(?P<number>\d+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -76,40 +75,10 @@ def token_weights(edits: Edits, prompt: str, tokens: Sequence[Token],
     words = words_of(prompt, tokens)
     for change in edits:
         _check_weight(change)
-        word = _find(change.word, words)
+        word = find_word(change.word, words)
         frames = _frames(change, times)
         weights[np.ix_(frames, np.array(word.tokens))] = change.weight
     return weights
-
-
-def _find(name: str, words: Sequence[Word]) -> Word:
-    """The word called ``name``, or ``name#2`` for the second of that name."""
-    found = _called(name, words)
-    match = _NUMBERED.fullmatch(name)
-    if not found and match is not None:
-        return _numbered(name, match["text"], int(match["number"]), words)
-    if not found:
-        raise SettingError(f"the prompt has no word {name!r}: its words are {', '.join(word.text for word in words)}")
-    if len(found) > 1:
-        raise SettingError(f"the prompt has {name!r} {len(found)} times: write {name}#1 to {name}#{len(found)} for one")
-    return _with_tokens(found[0])
-
-
-def _numbered(name: str, text: str, number: int, words: Sequence[Word]) -> Word:
-    found = _called(text, words)
-    if not 1 <= number <= len(found):
-        raise SettingError(f"the prompt has no word {name!r}: it has {text!r} {len(found)} times")
-    return _with_tokens(found[number - 1])
-
-
-def _called(name: str, words: Sequence[Word]) -> list[Word]:
-    return [word for word in words if word.text.casefold() == name.casefold()]
-
-
-def _with_tokens(word: Word) -> Word:
-    if not word.tokens:
-        raise SettingError(f"the tokenizer made nothing of {word.text!r}: it never reached the model")
-    return word
 
 
 def _frames(change: WordEdit, times: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:

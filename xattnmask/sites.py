@@ -19,6 +19,10 @@ Places = Callable[[int], Sequence[float]]
 """From the number of queries of a call to the place of each in the audio: 0 where it begins, 1 where it ends, NaN for
 a query that stands for no time (a global token)."""
 
+Plane = Callable[[int], tuple[int, int]]
+"""From the number of queries of a call to their rows and columns on the plane of time and frequency: queries run along
+the frequencies of a moment, from low to high, then on to the next moment."""
+
 Standins = Callable[[], tuple[Sequence[int], Sequence[int]]]
 """Key columns, and the token of the prompt that each of them stands for; asked at every call."""
 
@@ -38,6 +42,7 @@ class Site:
         offset: position of the first query under a key-value cache; None where there is no cache.
         places: where in the audio each query stands; None where queries are the positions of a sequence. With it, the
             T rows of a mask [B, T, L] divide the audio evenly; a query without a time takes the largest of them.
+        plane: how the queries lie in time and frequency, where they are points of a spectrogram; None elsewhere.
         standins: where the keys are not the prompt's tokens one by one (a second text encoder may cut the prompt in
             other places): which columns stand for which token, in place of ``keys``.
     """
@@ -51,6 +56,7 @@ class Site:
     calls: int = 1
     offset: Offset | None = field(default=None, compare=False)
     places: Places | None = field(default=None, compare=False)
+    plane: Plane | None = field(default=None, compare=False)
     standins: Standins | None = field(default=None, compare=False)
 
     def __hash__(self) -> int:  # slices have no hash before Python 3.12

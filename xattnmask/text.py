@@ -7,6 +7,10 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .errors import SettingError
+
+_NUMBERED = re.compile(r"(?P<text>.+)#(?P<number>\d+)", re.DOTALL)
+
 
 @dataclass(frozen=True)
 class Token:
@@ -99,6 +103,40 @@ def words_of(prompt: str, tokens: Sequence[Token]) -> tuple[Word, ...]:
     return tuple(
         Word(prompt[start:end], start, end, _overlapping(tokens, start, end)) for start, end in word_spans(prompt)
     )
+
+
+def find_word(name: str, words: Sequence[Word]) -> Word:
+    """The word called ``name``, upper and lower case alike, or ``name#2`` for the second of that name.
+
+    Raises:
+        SettingError: there is none, there are several, or the tokenizer made no token of it.
+    """
+    found = _called(name, words)
+    match = _NUMBERED.fullmatch(name)
+    if not found and match is not None:
+        return _numbered(name, match["text"], int(match["number"]), words)
+    if not found:
+        raise SettingError(f"the prompt has no word {name!r}: its words are {', '.join(word.text for word in words)}")
+    if len(found) > 1:
+        raise SettingError(f"the prompt has {name!r} {len(found)} times: write {name}#1 to {name}#{len(found)} for one")
+    return _with_tokens(found[0])
+
+
+def _numbered(name: str, text: str, number: int, words: Sequence[Word]) -> Word:
+    found = _called(text, words)
+    if not 1 <= number <= len(found):
+        raise SettingError(f"the prompt has no word {name!r}: it has {text!r} {len(found)} times")
+    return _with_tokens(found[number - 1])
+
+
+def _called(name: str, words: Sequence[Word]) -> list[Word]:
+    return [word for word in words if word.text.casefold() == name.casefold()]
+
+
+def _with_tokens(word: Word) -> Word:
+    if not word.tokens:
+        raise SettingError(f"the tokenizer made nothing of {word.text!r}: it never reached the model")
+    return word
 
 
 def _overlapping(tokens: Sequence[Token], start: int, end: int) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+import numpy as np
 import pytest
 
 
@@ -43,6 +44,18 @@ def test_plot(run, saved, tmp_path, kind):
     assert (done.code, done.err) == (0, "") and (tmp_path / "p.svg").read_text().startswith("<?xml")
 
 
+def test_plot_maps_of_words(run, saved, tmp_path):
+    from dataclasses import replace
+
+    from xattnmask import AttentionMap, Explanation
+
+    made = Explanation.load(saved[0])
+    plane = AttentionMap(np.ones((len(made.tokens), 4, 2)), np.linspace(0, 1, 5), [50.0, 400.0, 900.0])
+    replace(made, attention_map=plane).save(saved[0])
+    done = run("plot", saved[0], "--kind", "map", "--word", "dog", "--word", "barks", "--out", tmp_path / "p.svg")
+    assert (done.code, done.err) == (0, "") and (tmp_path / "p.svg").read_text().startswith("<?xml")
+
+
 def test_plot_a_comparison_as_json(run, saved, tmp_path):
     done = run("plot", saved[0], "--kind", "comparison", "--other", saved[1], "--out", tmp_path / "p.pdf", "--json")
     assert json.loads(done.out) == {"kind": "comparison", "file": str(tmp_path / "p.pdf")}
@@ -52,6 +65,9 @@ def test_plot_a_comparison_as_json(run, saved, tmp_path):
 @pytest.mark.parametrize(("arguments", "told"), [
     (["--kind", "heatmpa"], "no kind 'heatmpa': did you mean heatmap"),
     (["--kind", "steps"], "no denoising steps"),
+    (["--kind", "map"], "no map of time and frequency"),
+    (["--kind", "map", "--word", "cat"], "no word 'cat'"),
+    (["--word", "dog"], "--word goes with --kind map"),
     (["--kind", "comparison"], "--kind comparison and --other DIR go together"),
     (["--other", "x"], "go together"),
     (["--out", "p.jpg"], "must end in .png, .pdf, .svg"),

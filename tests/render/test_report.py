@@ -13,6 +13,7 @@ import pytest
 from xattnmask.errors import OutputError, SettingError
 from xattnmask.render import index_page, report
 from xattnmask.render.pages import Entry
+from xattnmask.render.pages.data import MAX_CELLS, explanation_data
 
 EVIL = "a </script> <b>dog</b> & <!-- 'x' \"y\""
 
@@ -73,6 +74,18 @@ def test_nothing_is_loaded_and_no_other_script_may_run(make):
 def test_the_licence_of_what_is_not_ours_goes_with_it(make):
     html = report(make())
     assert "BSD 3-Clause License" in html and "katspaugh" in html and "THIS SOFTWARE IS PROVIDED" in html
+
+
+def test_frames_of_all_steps_are_averaged_alike(make):
+    cube = np.random.default_rng(0).random((100, 1000, 7)).astype(np.float32)
+    made = make(frames=1000, steps=np.arange(100), step_time_importance=cube, step_importance=cube.mean(1),
+                importance=cube.mean(0), audio={}, sample_rate=0)
+    data = explanation_data(made)
+    group = -(-700_000 // MAX_CELLS)
+    frames = np.array(data["steps"]["frames"])
+    assert frames.shape == (100, -(-1000 // group), 7) and len(data["heat"]["times"]) == frames.shape[1] + 1
+    np.testing.assert_allclose(frames[3, 0], cube[3, :group].mean(0), atol=6e-4)
+    np.testing.assert_allclose(data["heat"]["values"][0], cube[:, :group].mean((0, 1)), atol=1e-4)
 
 
 def test_many_frames_are_averaged(make):

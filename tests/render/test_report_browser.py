@@ -187,16 +187,66 @@ def test_denoising_steps(browser, make, tmp_path):
     assert page.scores() == whole and page.errors() == []
 
 
-def test_denoising_steps_by_time(browser, make, tmp_path):
-    made = make(frames=20, steps=np.arange(3.0), step_importance=np.zeros((3, 7)))
+def choose_step(page, step):
+    page.run("const s = document.getElementById('step'); s.value = arguments[0];"
+             "s.dispatchEvent(new Event('input'))", step)
+
+
+CELLS = """
+const canvas = document.querySelector('#tracks > div').shadowRoot.querySelector('.canvases canvas');
+const scale = canvas.width / canvas.clientWidth, copy = document.createElement('canvas');
+[copy.width, copy.height] = [canvas.width, canvas.height];
+const context = copy.getContext('2d', { willReadFrequently: true });
+context.drawImage(canvas, 0, 0);
+const place = tracks.layout(6, JSON.parse(document.getElementById('data').textContent).sounds[0]);
+return Array.from({ length: 6 }, (_, word) => Array.from({ length: arguments[0] }, (_, frame) => {
+    const x = ((frame + 0.5) / arguments[0]) * canvas.width, y = (place.at.heat + (word + 0.5) * place.row) * scale;
+    const [r, g, b] = context.getImageData(Math.round(x), Math.round(y), 1, 1).data;
+    return 765 - r - g - b; }));
+"""
+"""Darkness of each cell [words, frames] of the heat map, as it was drawn."""
+
+
+def test_at_a_step_the_heat_map_is_that_steps(browser, make, tmp_path):
     cube = np.random.default_rng(1).random((3, 20, 7)).astype(np.float32)
-    object.__setattr__(made, "step_importance", cube)  # what explanations of diffusion models hold
+    made = make(frames=20, steps=[1, 4, 7], step_time_importance=cube, step_importance=cube.mean(1),
+                importance=cube.mean(0), step_weights={"noise": [0.9, 0.6, 0.25]})
     report(made, tmp_path / "report.html")
     page = browser.open(tmp_path / "report.html")
-    page.run("const s = document.getElementById('step'); s.value = 2; s.dispatchEvent(new Event('input'))")
-    assert page.scores()["dog"] == pytest.approx(float(cube[2, :, 1].mean()), abs=2e-3)
+
+    def check(values):
+        drawn = np.array(page.run(CELLS, 20), dtype=float)
+        rank = lambda matrix: matrix.ravel().argsort().argsort()  # noqa: E731
+        assert np.corrcoef(rank(drawn), rank(values[:, :6].T))[0, 1] > 0.99
+
+    whole, shades = page.scores(), page.shades()
+    check(cube.mean(0))
+    for step in (2, 0):
+        choose_step(page, step)
+        check(cube[step])
+        assert page.scores()["dog"] == pytest.approx(float(cube[step, :, 1].mean()), abs=2e-3)
+    assert page.text("step-text") == "step 1 of 3 (1, 90 % noise)" in page.text("mode")
     page.drag(0.02, 0.48)
-    assert page.scores()["dog"] == pytest.approx(float(cube[2, :10, 1].mean()), abs=2e-3)
+    assert page.scores()["dog"] == pytest.approx(float(cube[0, :10, 1].mean()), abs=2e-3)
+    page.driver.find_element("id", "clear").click()
+    page.driver.find_element("id", "all-steps").click()
+    check(cube.mean(0))
+    assert page.scores() == whole and page.shades() == shades and page.errors() == []
+
+
+def test_playing_at_a_step_shades_by_that_step(browser, make, tmp_path):
+    cube = np.zeros((2, 4, 7), dtype=np.float32)
+    for frame in range(4):
+        cube[0, frame, frame] = cube[1, frame, 5 - frame] = 1
+    made = make(frames=4, steps=[0, 1], step_time_importance=cube, step_importance=cube.mean(1),
+                importance=cube.mean(0))
+    report(made, tmp_path / "report.html")
+    page = browser.open(tmp_path / "report.html")
+    for step, word in ((0, 1), (1, 4)):
+        choose_step(page, step)
+        page.run("const sound = document.querySelector('audio'); sound.currentTime = 0.55; sound.play()")
+        page.until(lambda wanted=word: darkest(page.shades()) == wanted)
+        page.run("document.querySelector('audio').pause()")
     assert page.errors() == []
 
 

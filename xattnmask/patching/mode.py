@@ -88,7 +88,7 @@ class SiteMode(TorchFunctionMode):
         if tensor.shape[0] % batch:
             raise PatchError(
                 f"site {self.site.path}: attention over {list(tensor.shape)} cannot be split into the {batch} "
-                "rows of the module's input"
+                "rows of the module's input: compute it whole, not in slices"
             )
         return tensor.reshape(batch, tensor.shape[0] // batch, *tensor.shape[1:])
 

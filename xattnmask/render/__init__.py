@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .figure import heatmap as heatmap
+    from .maps import map_plot as map_plot
     from .pages import comparison_report as comparison_report
     from .pages import edit_report as edit_report
     from .pages import index_page as index_page
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "figure": ("heatmap",),
+    "maps": ("map_plot",),
     "plots": ("comparison_plot", "steps_plot", "words_plot"),
     "pages": ("comparison_report", "edit_report", "index_page", "report"),
     "terminal": ("format_words", "print_words"),
@@ -32,6 +34,7 @@ __all__ = [
     "format_words",
     "heatmap",
     "index_page",
+    "map_plot",
     "print_words",
     "report",
     "steps_plot",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ _WIDTH = 7.0  # inches; so are those below
 _SPECTROGRAM, _ROW, _MIN_ROWS, _MAX_ROWS, _MARGINS = 1.5, 0.24, 0.8, 12.0, 1.15
 _LABEL_CELLS = 18
 _TICKS_HZ = (100, 250, 500, 1000, 2000, 4000, 8000, 16000)
+FEW_TICKS_HZ = (200, 1000, 4000, 12000)
+"""For axes so low that more would overlap."""
 
 
 def heatmap(explanation: Explanation, path: str | os.PathLike[str] | None = None) -> Figure:
@@ -80,17 +83,27 @@ def _draw(explanation: Explanation) -> Figure:
 
 
 def _draw_sound(axes: Axes, bar: Axes, sound: Any, explanation: Explanation) -> None:
+    colour_bar(draw_spectrogram(axes, sound, explanation), bar, "dB")
+
+
+def draw_spectrogram(axes: Axes, sound: Any, explanation: Explanation, ticks: Sequence[int] = _TICKS_HZ) -> Any:
+    """The spectrogram of a sound of ``explanation`` in greys; frequencies as the mel scale has them."""
     rate, start = explanation.sample_rate, float(explanation.times[0])
     top = float(mel(rate / 2))
     image = axes.imshow(
         spectrogram(sound, rate), origin="lower", aspect="auto", interpolation="bilinear", cmap="gray_r",
         vmin=FLOOR_DB, vmax=0, extent=(start, start + max(sound.shape[-1], 1) / rate, float(mel(40.0)), top))
-    ticks = [hertz for hertz in _TICKS_HZ if hertz <= 0.95 * rate / 2]
+    label_frequencies(axes, rate / 2, ticks)
+    return image
+
+
+def label_frequencies(axes: Axes, highest: float, ticks: Sequence[int]) -> None:
+    """Ticks in Hz on an axis that is even in mel, up to nearly ``highest``."""
+    ticks = [hertz for hertz in ticks if hertz <= 0.95 * highest]
     axes.set_yticks([float(mel(hertz)) for hertz in ticks],
                     [f"{hertz // 1000}k" if hertz >= 1000 else str(hertz) for hertz in ticks])
     axes.set_ylabel("frequency (Hz)", fontsize=9)
     axes.tick_params(labelsize=8)
-    colour_bar(image, bar, "dB")
 
 
 def _draw_words(axes: Axes, bar: Axes, explanation: Explanation, inches: float) -> None:

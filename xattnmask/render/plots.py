@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import SettingError
-from ..results.aggregate import merge_subwords, over_time
+from ..results.aggregate import over_time
 from ..results.comparison import Comparison
 from ..results.explanation import Explanation
 from .figure import COLOURS, check_path, colour_bar, save, word_label
@@ -23,6 +23,7 @@ BAR, SPREAD, LESS = "#3b518b", "#e2743a", "#e2743a"
 """Colours that stay apart in grey and for the colour-blind: dark blue, and a light orange."""
 QUANTILES = (10, 90)
 """Percentiles over time between which a word's spread is drawn."""
+_MOST_STEPS = 20  # whose numbers are written
 _WIDTH, _ROW, _LEAST, _MOST, _MARGINS = 7.0, 0.26, 0.6, 14.0, 0.75  # inches
 
 
@@ -45,7 +46,7 @@ def words_plot(explanation: Explanation, path: str | os.PathLike[str] | None = N
 
 
 def steps_plot(explanation: Explanation, path: str | os.PathLike[str] | None = None) -> Figure:
-    """Importance of each word (rows) in each denoising step (columns).
+    """Importance of each word (rows) in each denoising step that was explained (columns), from noise to sound.
 
     Raises:
         SettingError: there are no denoising steps or no words, or ``path`` has another suffix.
@@ -53,14 +54,15 @@ def steps_plot(explanation: Explanation, path: str | os.PathLike[str] | None = N
     """
     check_path(path)
     words = _words(explanation)
-    matrix = _by_step(explanation).T
+    if explanation.steps is None:
+        raise SettingError("this explanation has no denoising steps: its model is autoregressive")
+    matrix = explanation.word_importance(by="step").T
     figure, axes = _figure(words, bar=True)
     low, high = min(0.0, float(matrix.min())), float(matrix.max())
-    columns, rows = np.arange(matrix.shape[1] + 1) + 0.5, np.arange(len(words) + 1) - 0.5
+    columns, rows = np.arange(matrix.shape[1] + 1) - 0.5, np.arange(len(words) + 1) - 0.5
     mesh = axes[0].pcolormesh(columns, rows, matrix, cmap=COLOURS, vmin=low, vmax=high if high > low else low + 1.0,
                               rasterized=True)
-    axes[0].xaxis.get_major_locator().set_params(integer=True)
-    axes[0].set_xlabel("denoising step", fontsize=9)
+    _label_steps(axes[0], explanation.steps)
     colour_bar(mesh, axes[1], "importance")
     return save(figure, path)
 
@@ -94,14 +96,11 @@ def _words(explanation: Explanation) -> list[str]:
     return words
 
 
-def _by_step(explanation: Explanation) -> npt.NDArray[np.float64]:
-    """[steps, words]; where there is importance by step and frame, the mean over time."""
-    found = explanation.step_importance
-    if found is None:
-        raise SettingError("this explanation has no denoising steps: its model is autoregressive")
-    if found.ndim == 3:
-        found = np.average(found, axis=1, weights=explanation.durations).astype(np.float32)
-    return merge_subwords(found, explanation.words_in_prompt).astype(np.float64)
+def _label_steps(axes: Axes, steps: npt.NDArray[np.float64]) -> None:
+    """The steps' own numbers, counted from 0, under the columns; of many, some."""
+    shown = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), _MOST_STEPS)).astype(int))
+    axes.set_xticks(shown, [f"{steps[index]:g}" for index in shown])
+    axes.set_xlabel("denoising step, from noise to sound", fontsize=9)
 
 
 def _percentiles(matrix: npt.NDArray[np.float32], durations: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -15,15 +15,18 @@ from .common import (
 )
 from .denoising import StepReplayer
 from .grid import Grid, choose_steps
+from .plane import PlaneSum
 from .sequence import Replayer
-from .view import View, build_replayer, in_force
+from .view import ROWS, View, build_replayer, grid_of, in_force
 
 __all__ = [
     "CONTEXTS",
     "DEPTHS",
+    "ROWS",
     "Context",
     "Depth",
     "Grid",
+    "PlaneSum",
     "Replayer",
     "StepReplayer",
     "View",
@@ -31,6 +34,7 @@ __all__ = [
     "check_choice",
     "choose_steps",
     "frozen_weights",
+    "grid_of",
     "has_history",
     "in_force",
     "mask_roles",

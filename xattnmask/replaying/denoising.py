@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,6 +83,8 @@ class StepReplayer:
         bins = self.grid.bins
         first, last, _ = part.indices(self.positions)
         steps = self.grid.steps[first // bins : last // bins]
+        if len(masks) > self.rows:
+            return torch.cat([self.masked(piece, part) for piece in torch.split(masks, self.rows)])
         if masks.ndim == 2:
             masks = masks[:, None].expand(-1, len(steps) * bins, -1)
         by_step = masks.reshape(len(masks), len(steps), bins, -1)
@@ -108,8 +110,10 @@ class StepReplayer:
         """What a site's queries hold, [steps, queries, n], by cell, [cells, n]: the mean over the stretch's queries."""
         return _by_bin(values, site, self.grid.bins).flatten(0, 1)
 
-    def attention(self) -> Tensor:
+    def attention(self, watch: Callable[[Site, Tensor], None] | None = None) -> Tensor:
         """Attention of each cell on each token, mean over sites, heads and queries, float32 [cells, tokens].
+
+        ``watch`` is handed each site's probabilities too, as :func:`xattnmask.capture_attention` does.
 
         Raises:
             SettingError: the audio never reads the prompt's tokens one by one.
@@ -120,6 +124,8 @@ class StepReplayer:
 
         def add(site: Site, probabilities: Tensor) -> None:
             sums.append(self.by_position(site, probabilities.mean(1)))
+            if watch is not None:
+                watch(site, probabilities)
 
         def mean(part: slice, states: Tensor) -> None:
             parts.append(torch.stack(sums).mean(0))

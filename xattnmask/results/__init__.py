@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .attention_map import AttentionMap
 from .comparison import Comparison, WordDifference, compare
 from .diagnostics import diagnose
 from .explanation import Explanation
@@ -9,6 +10,7 @@ from .files import check_writable
 from .table import WordScore, WordTable
 
 __all__ = [
+    "AttentionMap",
     "Comparison",
     "Explanation",
     "WordDifference",

@@ -86,6 +86,14 @@ def cube(name: str, value: Any, steps: int, frames: int, columns: int) -> npt.ND
     return array
 
 
+def volume(name: str, value: Any, rest: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """float32 [any but 0, *rest], finite."""
+    array = _array(name, value, np.float32, ndim=3)
+    if array.shape[1:] != rest or not len(array):
+        raise SettingError(f"{name} has shape {list(array.shape)}, but [tokens, {rest[0]}, {rest[1]}] is needed")
+    return array
+
+
 def weights(value: Any, steps: int) -> dict[str, list[float]]:
     """By name, one finite number, 0 or above, a step."""
     found = plain(_mapping("step_weights", value))

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import SettingError
-from ..text import Token, Word, words_of
+from ..text import Token, Word, find_word, words_of
 from . import checks, frames
 from .aggregate import Aggregate, Subwords, attention_mass, merge_subwords, over_time
+from .attention_map import AttentionMap
 from .bars import printable
 from .numbers import compact
 from .steps import DEFAULT_AGGREGATE, StepAggregate, over_frames, over_steps
@@ -45,6 +46,7 @@ class Explanation:
             the ``attention`` on the words.
         attention: float32 [T, L], mean attention of a frame to a token, or None; weights for
             ``words(aggregate="attention")``.
+        attention_map: attention by token, time and frequency, of models whose latents are a spectrogram; or None.
         settings: all settings of the method, its seed included. generation_settings: those of the generation.
         versions: version by library.
         losses: curves by name (``total``, ``factual``, ``counterfactual``, ``size``), one value a step.
@@ -69,6 +71,7 @@ class Explanation:
     step_time_importance: npt.NDArray[np.float32] | None = field(default=None, repr=False)
     step_weights: Mapping[str, Sequence[float]] = field(default_factory=dict, repr=False)
     attention: npt.NDArray[np.float32] | None = field(default=None, repr=False)
+    attention_map: AttentionMap | None = field(default=None, repr=False)
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
     generation_settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
     versions: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -129,6 +132,23 @@ class Explanation:
         scores = over_time(self.word_importance(subwords), self.durations, aggregate, mass)
         return _table(words, scores)
 
+    def word_map(self, word: str, subwords: Subwords = "max") -> npt.NDArray[np.float32]:
+        """Attention on a word by time and frequency, float32 [time, frequency]; edges are those of ``attention_map``.
+
+        Args:
+            word: as it stands in the prompt; ``siren#2`` is the second of several.
+            subwords: how the maps of its tokens are merged.
+
+        Raises:
+            SettingError: the prompt has no such word, or the model's latents are no spectrogram.
+        """
+        found = find_word(word, self.words_in_prompt)
+        if self.attention_map is None:
+            raise SettingError("this explanation has no map of time and frequency: it needs attention on words over a "
+                               "spectrogram, as audioldm2 has it")
+        values = self.attention_map.values
+        return merge_subwords(values.reshape(len(values), -1).T, (found,), subwords)[:, 0].reshape(values.shape[1:])
+
     def special(self, aggregate: Literal["mean", "max"] = "mean") -> WordTable:
         """The special tokens (end of sentence, padding), which never enter a word's score, apart."""
         found = [(token, index) for index, token in enumerate(self.tokens) if token.special]
@@ -163,6 +183,7 @@ class Explanation:
             step_time_importance=cells,
             step_importance=self.step_importance if cells is None else over_frames(cells, np.diff(times)),
             attention=None if self.attention is None else self.attention[begin:stop],
+            attention_map=self.attention_map and self.attention_map.between(times[0], times[-1]),
             audio={name: sound[..., samples] for name, sound in self.audio.items()},
         )
 
@@ -254,6 +275,7 @@ def _checked(e: Explanation) -> list[tuple[str, Any]]:
         ("step_time_importance", None if e.step_time_importance is None
          else checks.cube("step_time_importance", e.step_time_importance, rows, frames_, columns)),
         ("step_weights", checks.weights(e.step_weights, rows)),
+        ("attention_map", None if e.attention_map is None else AttentionMap.of(e.attention_map, columns)),
         *((name, checks.text(name, getattr(e, name))) for name in ("method", "model", "checkpoint")),
         ("seed", checks.whole("seed", e.seed)),
         *((name, checks.settings(name, getattr(e, name)))

@@ -32,7 +32,7 @@ MAX_BYTES = 256 * 2**20
 _COPIED = ("method", "model", "checkpoint", "seed", "settings", "generation_settings", "versions", "losses",
            "converged", "diagnostics", "metrics", "sample_rate")
 _REQUIRED = ("prompt", "tokens", "times", "importance", "method", "model", "checkpoint", "seed")
-_OPTIONAL = ("steps", "step_importance", "step_time_importance", "step_weights", "attention")
+_OPTIONAL = ("steps", "step_importance", "step_time_importance", "step_weights", "attention", "attention_map")
 
 
 def to_dict(explanation: Explanation) -> dict[str, Any]:
@@ -55,6 +55,7 @@ def to_dict(explanation: Explanation) -> dict[str, Any]:
            for name in ("step_importance", "step_time_importance")},
         "step_weights": dict(e.step_weights),
         "attention": None if e.attention is None else compact(e.attention),
+        "attention_map": None if e.attention_map is None else e.attention_map.as_dict(),
     }
 
 

@@ -20,8 +20,10 @@ from xattnmask.generation import Generation
 from xattnmask.plugins.hookspecs import hookimpl
 from xattnmask.seeding import seeded
 from xattnmask.sites import Site
+from xattnmask.sound import resample, with_channels
 from xattnmask.text import Token
 
+from .codes import encode
 from .conditions import DESCRIPTION, Conditions, Tensors
 from .loading import load
 from .patterns import columns, emitters
@@ -113,6 +115,21 @@ class AudioGen(Adapter):
             times=np.arange(frames + 1) * (audio.shape[-1] / frames / self.codec.sample_rate),
             positions=emitters(self._pattern(frames)),
             replay={"codes": codes[0].cpu()},
+        )
+
+    @torch.no_grad()
+    def _encode(self, prompt: str, tokens: tuple[Token, ...], audio: np.ndarray, sample_rate: int) -> Generation:
+        rate, channels = self.codec.sample_rate, self.codec.channels
+        rows = with_channels(resample(audio, sample_rate, rate), channels)
+        codes = encode(self.codec, rows, self.backbone.n_q)[:, : self._frames(self.max_duration)]
+        frames = codes.shape[1]
+        return Generation(
+            prompt=prompt, tokens=tokens, seed=0, model=self.key, checkpoint=self.checkpoint,
+            audio=np.squeeze(rows, 0) if channels == 1 else rows, sample_rate=rate,
+            settings={"duration": frames / self.codec.frame_rate},
+            times=np.arange(frames + 1) / self.codec.frame_rate,
+            positions=emitters(self._pattern(frames)),
+            replay={"codes": codes.cpu()}, encoded=True,
         )
 
     def _decode(self, codes: torch.Tensor, conditions: Tensors) -> torch.Tensor:

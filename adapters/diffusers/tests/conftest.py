@@ -17,6 +17,7 @@ import torch
 import transformers
 from diffusers.pipelines.audioldm2 import AudioLDM2ProjectionModel, AudioLDM2UNet2DConditionModel
 from diffusers.pipelines.stable_audio import StableAudioProjectionModel
+from diffusers.pipelines.stable_audio_3 import StableAudio3DurationEmbedder
 from tokenizers import pre_tokenizers
 
 import xattnmask as xm
@@ -156,7 +157,7 @@ def stable_audio() -> diffusers.StableAudioPipeline:
         global_states_input_dim=32, cross_attention_input_dim=16,
     )  # fmt: skip
     codec = diffusers.AutoencoderOobleck(
-        encoder_hidden_size=4, downsampling_ratios=[2, 4], decoder_channels=3, decoder_input_channels=3,
+        encoder_hidden_size=6, downsampling_ratios=[2, 4], decoder_channels=3, decoder_input_channels=3,
         audio_channels=2, channel_multiples=[2, 4], sampling_rate=80,
     )  # fmt: skip
     return diffusers.StableAudioPipeline(
@@ -171,8 +172,46 @@ def stable_audio() -> diffusers.StableAudioPipeline:
     )  # fmt: skip
 
 
+def gemma_tokenizer() -> transformers.GemmaTokenizer:
+    """Pieces of words joined by merges, with ▁ for spaces, and <bos> in front; padding on the left, as Gemma has it."""
+    letters = sorted(set("abcdefghijklmnopqrstuvwxyzé.▁"))
+    merges = [("d", "o"), ("do", "g"), ("▁", "dog"), ("a", "r"), ("s", "i"), ("▁", "a")]
+    names = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *(f"<0x{byte:02X}>" for byte in range(256)), *letters]
+    names += ["".join(pair) for pair in merges]
+    return transformers.GemmaTokenizer(
+        vocab={name: i for i, name in enumerate(names)}, merges=merges, model_max_length=40
+    )
+
+
+def stable_audio_3() -> diffusers.StableAudio3Pipeline:
+    part = {
+        "vocab_size": len(gemma_tokenizer()), "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "query_pre_attn_scalar": 8,
+    }  # fmt: skip
+    text = transformers.T5GemmaConfig(encoder=part, decoder=part, is_encoder_decoder=False)
+    network = diffusers.StableAudio3DiTModel(
+        io_channels=4, embed_dim=16, depth=2, num_heads=2, cond_token_dim=16, global_cond_dim=16, local_add_cond_dim=5,
+        timestep_features_dim=8, num_memory_tokens=3,
+    )  # fmt: skip
+    network.proj_out.weight.data.mul_(1e-3)  # or louder weights would make latents that no ear could tell apart
+    codec = diffusers.AutoencoderSAME(
+        patch_size=4, encoder_channels=8, encoder_c_mults=[2], encoder_strides=[2], encoder_transformer_depths=[1],
+        latent_dim=4, dim_heads=8, sampling_rate=320,
+    )  # fmt: skip
+    for weight in codec.parameters():  # what begins at zero would let nothing through
+        if weight.dim() > 1 and float(weight.detach().abs().max()) < 1e-3:
+            torch.nn.init.normal_(weight, std=0.3)
+    return diffusers.StableAudio3Pipeline(
+        vae=codec, text_encoder=transformers.T5GemmaEncoderModel(text), tokenizer=gemma_tokenizer(),
+        duration_embedder=StableAudio3DurationEmbedder(output_dim=16, fourier_dim=8, max_val=32.0),
+        transformer=network,
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=1),
+    )  # fmt: skip
+
+
 BUILDERS: dict[str, Callable[[], diffusers.DiffusionPipeline]] = {
     "audioldm": audioldm, "audioldm2": audioldm2, "musicldm": musicldm, "stable-audio": stable_audio,
+    "stable-audio-3": stable_audio_3,
 }  # fmt: skip
 
 

@@ -69,6 +69,27 @@ def test_rows_split_what_does_not_fit(made, method):
     np.testing.assert_allclose(parts.step_time_importance, whole.step_time_importance, atol=1e-3)
 
 
+@pytest.mark.parametrize(("method", "settings"), [
+    ("learned", {"steps": 2}), ("learned", {"steps": 1, "representation": "guidance"}), ("leave-one-out", {}),
+    ("attention", {}),
+])  # fmt: skip
+def test_no_forward_gets_more_rows_than_allowed_however_many_steps(made, method, settings):
+    """Memory follows the rows of a forward: they are the same for more steps, and for more words than rows."""
+    model, generation = made("audioldm2")
+    seen: list[int] = []
+    handle = model.denoiser.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
+    calls = []
+    try:
+        for count in (3, 6):
+            seen.clear()
+            xm.explain(model, generation, method=method, denoising_steps=count, bins=2, rows=2, **settings)
+            assert max(seen) == 2
+            calls.append(len(seen))
+    finally:
+        handle.remove()
+    assert calls[1] >= 1.5 * calls[0]
+
+
 def test_states_of_cells_are_the_predictions_of_their_columns(made):
     model, generation = made("audioldm2")
     grid = Grid((1, 4), bins=4, columns=len(generation.positions))
@@ -107,6 +128,37 @@ def test_pooled_text_has_no_attention(made):
     model, generation = made("audioldm")
     with pytest.raises(SettingError, match="reads the prompt as one vector"):
         xm.explain(model, generation, method="attention")
+
+
+def test_maps_of_time_and_frequency(made):
+    """What the sites attend, put onto the latents by their places; an explanation comes with it."""
+    model, generation = made("audioldm2")
+    found = xm.attention_map(model, generation, denoising_steps=2)
+    seen: list[torch.Tensor] = []
+    tokens = len(generation.tokens)
+    with torch.no_grad(), xm.capture_attention(
+        model, lambda site, p: seen.append(p), num_tokens=tokens, roles=("cross",)
+    ):
+        model.denoise(generation, [1, 4])
+    level = torch.stack([p.mean((0, 1)).T.reshape(tokens, 15, 2) for p in seen]).mean(0)  # latents are 30 x 4
+    assert found.values.shape == (tokens, 30, 4)
+    blocks = torch.from_numpy(found.values).reshape(tokens, 15, 2, 2, 2).mean((2, 4))
+    assert np.corrcoef(blocks.flatten(), level.flatten())[0, 1] > 0.99
+    assert blocks.mean((1, 2)).numpy() == pytest.approx(level.mean((1, 2)).numpy(), rel=0.02)
+    np.testing.assert_array_equal(found.times, generation.times)
+    assert found.hertz[0] < 100 and 700 < found.hertz[-1] < 800 and len(found.hertz) == 5
+    explained = xm.explain(model, generation, method="attention", denoising_steps=2).attention_map
+    assert explained == found
+    assert xm.attention_map(model, generation, denoising_steps=2, window=(0, 0.5)) != found
+
+
+@pytest.mark.parametrize(("key", "told"), [
+    ("audioldm", "reads the prompt as one vector"), ("stable-audio", "has no latents of time and frequency"),
+])  # fmt: skip
+def test_models_without_such_a_map(made, key, told):
+    model, generation = made(key)
+    with pytest.raises(SettingError, match=told):
+        xm.attention_map(model, generation)
 
 
 @pytest.mark.parametrize(("settings", "message"), [

@@ -42,12 +42,27 @@ def test_a_negative_prompt(models, key):
     assert not close(ours, make(model).audio, 1e-3)
 
 
-@pytest.mark.parametrize("key", ["audioldm", "stable-audio"])
+@pytest.mark.parametrize("key", ["audioldm", "stable-audio", "stable-audio-3"])
 def test_one_of_several_waveforms(models, key):
     model = models(key)
     ours = make(model, waveforms=2, waveform=1).audio
     assert close(ours, np.squeeze(theirs(model, num_waveforms_per_prompt=2)[1]), 1e-4)
     assert not close(ours, make(model).audio, 1e-3)
+
+
+def test_a_distilled_stable_audio_3_takes_few_steps_and_no_guidance(models):
+    """Its scheduler draws noise anew at each step, and the audio is the pipeline's own all the same."""
+    import diffusers
+    from xattnmask_diffusers.stable_audio_3 import StableAudio3
+
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, stochastic_sampling=True)
+    parts = models("stable-audio-3").pipeline.components
+    model = StableAudio3(diffusers.StableAudio3Pipeline(**parts | {"scheduler": scheduler}), "distilled")
+    model.pipeline.set_progress_bar_config(disable=True)
+    made = model.generate(PROMPT, seed=3, duration=DURATION)
+    assert (made.settings["steps"], made.settings["guidance"], len(made.noise_levels)) == (8, 1.0, 8)
+    assert close(made.audio, np.squeeze(theirs(model, 1.0, num_inference_steps=8)[0]), 1e-4)
+    assert not close(made.audio, models("stable-audio-3").generate(PROMPT, seed=3, duration=DURATION, steps=8).audio)
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -82,7 +97,7 @@ def test_steps_and_copies_are_rows(models, key):
 @pytest.mark.parametrize("key", KEYS)
 def test_the_same_seed_and_settings_repeat_it(models, key):
     model = models(key)
-    generation = make(model, eta=0.5 if key != "stable-audio" else 0.0)
+    generation = make(model, eta=0.5 if "ldm" in key else 0.0)
     assert np.array_equal(model.regenerate(generation).audio, generation.audio)
     assert not close(model.regenerate(generation, seed=4).audio, generation.audio, 1e-3)
     assert generation.duration == pytest.approx(DURATION, abs=1e-3)

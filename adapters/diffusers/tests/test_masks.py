@@ -94,7 +94,7 @@ def test_masks_by_step(made, key):
     assert not close(found[2], latents[2], 1e-3)
 
 
-@pytest.mark.parametrize("key", ["audioldm2", "stable-audio"])
+@pytest.mark.parametrize("key", ["audioldm2", "stable-audio", "stable-audio-3"])
 def test_masks_by_time_act_in_their_own_time(made, key):
     """Without self-attention and convolution a mask over the last third would leave the first; with them, nearly."""
     model, generation = made(key)

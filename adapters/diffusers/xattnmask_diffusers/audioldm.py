@@ -28,7 +28,7 @@ class AudioLDM(SpectrogramAdapter):
 
     key: ClassVar[str] = "audioldm"
     pipeline_class: ClassVar[Any] = AudioLDMPipeline
-    default_steps: ClassVar[int] = 10
+    default_steps: int = 10
 
     def __init__(self, pipeline: Any, checkpoint: str) -> None:
         super().__init__(pipeline, checkpoint)

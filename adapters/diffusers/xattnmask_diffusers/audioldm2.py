@@ -36,7 +36,7 @@ class AudioLDM2(SpectrogramAdapter):
 
     key: ClassVar[str] = "audioldm2"
     pipeline_class: ClassVar[Any] = AudioLDM2Pipeline
-    default_steps: ClassVar[int] = 200
+    default_steps: int = 200
 
     def __init__(self, pipeline: Any, checkpoint: str) -> None:
         """Wrap a loaded pipeline; raises CheckpointError for the text-to-speech variant, which has no T5."""
@@ -93,7 +93,7 @@ class AudioLDM2(SpectrogramAdapter):
         for path, module in self.backbone.named_modules():
             if type(module).__name__ == "Transformer2DModel" and int(path.rpartition(".")[2]) % kinds == kinds - 1:
                 found += [f"{path}.transformer_blocks.{k}.attn2" for k in range(len(module.transformer_blocks))]
-        return [Site(path, i, "cross", "t5", places=self.places) for i, path in enumerate(found)]
+        return [Site(path, i, "cross", "t5", places=self.places, plane=self.plane) for i, path in enumerate(found)]
 
     def _kinds(self) -> int:
         """How many transformers follow each residual block: one for each text, and one of self-attention."""

@@ -16,6 +16,8 @@ from xattnmask.errors import CheckpointError, SettingError
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 DEPRECATED = "deprecated"
+_SPARE = ("feature_extractor",)
+"""Parts of pipelines that are not used here."""
 
 
 def load(pipeline_class: Any, checkpoint: str, *, device: str, dtype: str) -> Any:
@@ -28,10 +30,12 @@ def load(pipeline_class: Any, checkpoint: str, *, device: str, dtype: str) -> An
     precision = getattr(torch, dtype, None)
     if not isinstance(precision, torch.dtype) or not precision.is_floating_point:
         raise SettingError(f"dtype must be a floating torch dtype such as float32 or bfloat16, not {dtype!r}")
+    if device.split(":")[0] == "cpu" and precision == torch.float16:
+        raise SettingError("float16 overflows on the CPU, and is slow there: use dtype float32 or bfloat16")
     _check_place(checkpoint)
     with quiet():
         try:
-            _check_class(pipeline_class, checkpoint)
+            _check_index(pipeline_class, checkpoint)
             pipeline = pipeline_class.from_pretrained(checkpoint, torch_dtype=precision, low_cpu_mem_usage=False)
         except CheckpointError:
             raise
@@ -61,11 +65,20 @@ def _check_place(checkpoint: str) -> None:
         raise CheckpointError(f"{checkpoint}: no such checkpoint folder")
 
 
-def _check_class(pipeline_class: Any, checkpoint: str) -> None:
-    """diffusers would load the parts of one pipeline into another, as far as their names agree."""
-    held = pipeline_class.load_config(checkpoint).get("_class_name")
-    if held != pipeline_class.__name__:
-        raise CheckpointError(f"{checkpoint}: holds a {held}, not a {pipeline_class.__name__}")
+def _check_index(pipeline_class: Any, checkpoint: str) -> None:
+    """Look at model_index.json: diffusers would load the parts of another pipeline, or none, and fail much later."""
+    held = pipeline_class.load_config(checkpoint)
+    if held.get("_class_name") != pipeline_class.__name__:
+        raise CheckpointError(f"{checkpoint}: holds a {held.get('_class_name')}, not a {pipeline_class.__name__}")
+    classes = {name: value[1] for name, value in held.items() if isinstance(value, (list, tuple)) and len(value) == 2}
+    missing = sorted(name for name, kind in classes.items() if kind is None and name not in _SPARE)
+    if missing:
+        raise CheckpointError(f"{checkpoint}: it was saved without {', '.join(missing)}: save the whole pipeline")
+    if classes.get("language_model") == "GPT2Model":
+        raise CheckpointError(
+            f"{checkpoint}: its language model is a GPT2Model, with which current transformers cannot generate: write "
+            "GPT2LMHeadModel in its place in model_index.json; the weights stay as they are"
+        )
 
 
 @contextmanager

@@ -20,7 +20,7 @@ class MusicLDM(AudioLDM):
 
     key: ClassVar[str] = "musicldm"
     pipeline_class: ClassVar[Any] = MusicLDMPipeline
-    default_steps: ClassVar[int] = 200
+    default_steps: int = 200
 
     def _features(self, inputs: dict[str, Tensor]) -> Tensor:
         return clap.text_features(self.backbone["text_encoder"], inputs)

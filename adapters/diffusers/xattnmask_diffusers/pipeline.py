@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -15,56 +17,18 @@ from torch import Tensor
 
 from xattnmask.devices import input_device
 from xattnmask.diffusion import Denoised, DiffusionAdapter
-from xattnmask.errors import SettingError
+from xattnmask.errors import SettingError, XattnmaskError
 from xattnmask.generation import Generation
+from xattnmask.sound import resample, with_channels
 from xattnmask.text import Token
 
 from . import schedules
 from .latents import by_column
 from .loading import load, modules
-from .trajectory import Recorder
+from .settings import DenoisingSettings
+from .trajectory import Enough, Recorder
 
 Phase = Literal["replay", "encode-negative", "denoise-guided"]
-
-
-@dataclass(frozen=True)
-class DenoisingSettings:
-    """What ``generate`` takes besides the common arguments.
-
-    Attributes:
-        steps: denoising steps.
-        negative_prompt: what the unconditional branch of guidance is given; the pipeline's own default if None.
-        scheduler: class name of a scheduler of diffusers, with the checkpoint's noise schedule; its own by default.
-        eta: noise added by DDIM, from 0 (none) to 1.
-        waveforms: how many are made in one batch.
-        waveform: which of them is kept, from 0.
-    """
-
-    steps: int
-    negative_prompt: str | None = None
-    scheduler: str | None = None
-    eta: float = 0.0
-    waveforms: int = 1
-    waveform: int = 0
-
-    @classmethod
-    def of(cls, given: Mapping[str, Any], steps: int) -> DenoisingSettings:
-        """From the settings a user gave; raises SettingError if one is unknown or out of range."""
-        known = [field.name for field in fields(cls)]
-        if unknown := sorted(set(given) - set(known)):
-            raise SettingError(f"unknown settings {', '.join(unknown)}: this model takes {', '.join(known)}")
-        settings = cls(**{"steps": steps, **given})
-        for name, least in (("steps", 1), ("waveforms", 1), ("waveform", 0)):
-            value = getattr(settings, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise SettingError(f"{name} must be a whole number, at least {least}, not {value!r}")
-        if settings.waveform >= settings.waveforms:
-            raise SettingError(f"waveform {settings.waveform} of {settings.waveforms}: they are counted from 0")
-        if not 0 <= settings.eta <= 1:
-            raise SettingError(f"eta must be from 0 to 1, not {settings.eta}")
-        if not isinstance(settings.negative_prompt, (str, type(None))):
-            raise SettingError(f"negative_prompt must be a string, not {settings.negative_prompt!r}")
-        return settings
 
 
 class PipelineAdapter(DiffusionAdapter):
@@ -74,10 +38,13 @@ class PipelineAdapter(DiffusionAdapter):
     pipeline_class: ClassVar[Any]
     denoiser_name: ClassVar[str]
     """Name of the denoising network among the pipeline's parts."""
-    default_steps: ClassVar[int]
+    default_steps: int
+    """Denoising steps where none are asked for."""
     backbone: Any
     column: float
     """Seconds of one column of the latents."""
+    channels: int = 1
+    """Of the audio."""
 
     def __init__(self, pipeline: Any, checkpoint: str) -> None:
         """Wrap a loaded pipeline."""
@@ -115,6 +82,13 @@ class PipelineAdapter(DiffusionAdapter):
     def sample_rate(self) -> int:
         """Samples a second of the audio."""
 
+    @abstractmethod
+    def encode_sound(self, rows: np.ndarray, columns: int) -> Tensor:
+        """The clean latents [1, ...], with ``columns`` along time, of a sound float32 [channels, samples] at our rate.
+
+        Silence stands for what the sound lacks. Called without gradients.
+        """
+
     @property
     def denoiser(self) -> Any:
         """The denoising network."""
@@ -147,31 +121,66 @@ class PipelineAdapter(DiffusionAdapter):
         if not 1 <= guidance < float("inf"):
             raise SettingError(f"guidance must be at least 1 (no guidance), not {guidance:g}")
         settings = DenoisingSettings.of(given, self.default_steps)
-        guided, used, self.duration = guidance > 1, self._used_scheduler(settings), duration
-        with torch.no_grad():
-            text = self.pipeline_text(prompt, settings.negative_prompt if guided else None, len(tokens), guided)
-        recorder = Recorder(guided=guided, waveform=settings.waveform, on_call=self._at_call,
+        used = self._used_scheduler(settings)
+        recorder = Recorder(guided=guidance > 1, waveform=settings.waveform, on_call=self._at_call,
                             replace=partial(self._encode_anew, prompt) if self.encodes_by_step else None)
-        with self._recording(recorder, guided, used):
-            audios = self.pipeline(
+        audios = self._run(prompt, len(tokens), recorder, used, settings, seed=seed, duration=duration,
+                           guidance=guidance)
+        return self._with_trajectory(
+            torch.cat(recorder.latents), recorder, used, duration=duration,
+            prompt=prompt, tokens=tokens, seed=seed,
+            audio=np.squeeze(np.asarray(audios[settings.waveform], dtype=np.float32)),
+            settings={"duration": duration, "guidance": guidance, **asdict(settings)},
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def _encode(self, prompt: str, tokens: tuple[Token, ...], audio: np.ndarray, sample_rate: int) -> Generation:
+        """The denoiser's inputs are those of a generation of this length; its latents are the sound's, with noise."""
+        rows = with_channels(resample(audio, sample_rate, self.sample_rate), self.channels)
+        duration = min(rows.shape[1] / self.sample_rate, self.max_duration)
+        used = copy.deepcopy(self.scheduler)
+        recorder = Recorder(guided=True, inputs_only=True)
+        with suppress(Enough):
+            self._run(prompt, len(tokens), recorder, used, DenoisingSettings(self.default_steps), seed=0,
+                      duration=duration, guidance=2.0)
+        clean = self.encode_sound(rows, recorder.latents[0].shape[2]).cpu()
+        recorder.timesteps = [float(timestep) for timestep in used.timesteps]
+        return self._with_trajectory(
+            schedules.noised(used, clean, seed=0), recorder, used, duration=duration,
+            prompt=prompt, tokens=tokens, seed=0, audio=rows[0] if len(rows) == 1 else rows,
+            settings={"duration": duration, "steps": self.default_steps}, encoded=True,
+        )  # fmt: skip
+
+    def _run(self, prompt: str, num_tokens: int, recorder: Recorder, scheduler: Any, settings: DenoisingSettings, *,
+             seed: int, duration: float, guidance: float) -> Any:
+        """The pipeline's audios; ``recorder`` sees every call of the denoiser, which ``scheduler`` steers."""
+        if duration < self.column * (1 - 1e-6):
+            raise SettingError(f"the audio must have at least {self.column:g} s with this model, not {duration:g}")
+        guided, self.duration = recorder.guided, duration
+        with torch.no_grad():
+            text = self.pipeline_text(prompt, settings.negative_prompt if guided else None, num_tokens, guided)
+        with self._recording(recorder, guided, scheduler), _told_of(settings.scheduler):
+            return self.pipeline(
                 **text, **self.duration_arguments(duration), guidance_scale=float(guidance),
                 num_inference_steps=settings.steps, num_waveforms_per_prompt=settings.waveforms,
-                generator=torch.Generator("cpu").manual_seed(seed), output_type="np", eta=settings.eta,
+                generator=torch.Generator("cpu").manual_seed(seed), output_type="np", **self._eta(settings),
             ).audios
-        audio = np.squeeze(np.asarray(audios[settings.waveform], dtype=np.float32))
-        latents = torch.cat(recorder.latents)
+
+    def _with_trajectory(self, latents: Tensor, recorder: Recorder, scheduler: Any, *, duration: float,
+                         **fields: Any) -> Generation:
+        """A generation of ``latents`` [steps, ...] as the denoiser got them, with the other inputs of ``recorder``."""
         times = self.times(latents.shape[2], duration)
-        alpha, sigma = schedules.levels(used, torch.tensor(recorder.timesteps, dtype=torch.float64))
+        alpha, sigma = schedules.levels(scheduler, torch.tensor(recorder.timesteps, dtype=torch.float64))
         return Generation(
-            prompt=prompt, tokens=tokens, seed=seed, model=self.key, checkpoint=self.checkpoint,
-            audio=audio, sample_rate=self.sample_rate,
-            settings={"duration": duration, "guidance": guidance, **asdict(settings)},
-            times=times, positions=np.arange(len(times) - 1)[:, None], noise_levels=sigma.numpy(),
+            model=self.key, checkpoint=self.checkpoint, sample_rate=self.sample_rate,
+            times=times, positions=np.arange(len(times) - 1)[:, None],
+            noise_levels=(sigma / (alpha**2 + sigma**2).sqrt()).numpy(),
             replay={
                 "latents": latents, "timesteps": torch.tensor(recorder.timesteps), "alpha": alpha, "sigma": sigma,
-                "kind": schedules.prediction_kind(used),
+                "kind": schedules.prediction_kind(scheduler),
                 "inputs": recorder.conditional, "unconditional": recorder.unconditional,
             },
+            **fields,
         )  # fmt: skip
 
     def denoise(self, generation: Generation, steps: Sequence[int], batch: int = 1, *, text: bool = True) -> Denoised:
@@ -233,10 +242,30 @@ class PipelineAdapter(DiffusionAdapter):
         finally:
             self._phase = before
 
+    def _eta(self, settings: DenoisingSettings) -> dict[str, float]:
+        """The argument, for pipelines that know it; raises SettingError where it is asked of one that does not."""
+        if "eta" in inspect.signature(type(self.pipeline).__call__).parameters:
+            return {"eta": settings.eta}
+        if settings.eta:
+            raise SettingError(f"{type(self.pipeline).__name__} knows no eta: leave it at 0")
+        return {}
+
     def _used_scheduler(self, settings: DenoisingSettings) -> Any:
         if settings.scheduler is None:
             return self.scheduler
-        return schedules.build(settings.scheduler, self.scheduler.config)
+        return schedules.build(settings.scheduler, self.scheduler)
+
+
+@contextmanager
+def _told_of(scheduler: str | None) -> Iterator[None]:
+    """A scheduler that was asked for, and wants of a pipeline what it does not give, is at fault."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, IndexError) as error:
+        if scheduler is None or isinstance(error, XattnmaskError):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise SettingError(f"scheduler {scheduler} does not fit this model: {reason}") from error
 
 
 def _rows(value: Any, rows: int, device: torch.device) -> Any:

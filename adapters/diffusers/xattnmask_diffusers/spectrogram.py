@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from .latents import grid_places
+from .latents import grid_places, grid_shape
+from .mel import MelSpectrogram
 from .pipeline import PipelineAdapter
 
 
@@ -27,6 +31,8 @@ class SpectrogramAdapter(PipelineAdapter):
         trained = self.denoiser.config.sample_size  # rows of the latents, as the pipelines' own default has it
         if isinstance(trained, int):
             self.default_duration = trained * self.column
+        self.mel = MelSpectrogram.of(vocoder)
+        """How sounds that are taken in become spectrograms; set another where the VAE was trained on another."""
 
     @property
     def sample_rate(self) -> int:
@@ -36,3 +42,19 @@ class SpectrogramAdapter(PipelineAdapter):
         """The place in time of each query of the UNet."""
         _, height, width = self.latent_shape
         return grid_places(queries, height, width)
+
+    def plane(self, queries: int) -> tuple[int, int]:
+        """How the queries of the UNet lie in time and frequency."""
+        _, height, width = self.latent_shape
+        return grid_shape(queries, height, width)
+
+    @property
+    def frequencies(self) -> npt.NDArray[np.float64]:
+        """Between the mel bands that the rows of the latents take together."""
+        return self.mel.edges()[:: self.pipeline.vae_scale_factor]
+
+    def encode_sound(self, rows: np.ndarray, columns: int) -> Tensor:
+        vae = self.backbone["vae"]
+        spectrogram = torch.from_numpy(self.mel(rows[0], columns * self.pipeline.vae_scale_factor))
+        latents: Tensor = vae.encode(spectrogram[None, None].to(self.device, vae.dtype)).latent_dist.mode()
+        return latents * vae.config.scaling_factor

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from diffusers import StableAudioPipeline
 from torch import Tensor
@@ -17,7 +18,7 @@ from xattnmask.plugins.hookspecs import hookimpl
 from xattnmask.sites import Site
 from xattnmask.text import Token
 
-from .latents import line_places
+from .latents import line_places, padded
 from .pipeline import PipelineAdapter
 from .tokens import limit, tokenize
 
@@ -34,7 +35,7 @@ class StableAudio(PipelineAdapter):
     key: ClassVar[str] = "stable-audio"
     pipeline_class: ClassVar[Any] = StableAudioPipeline
     denoiser_name: ClassVar[str] = "transformer"
-    default_steps: ClassVar[int] = 100
+    default_steps: int = 100
 
     def __init__(self, pipeline: Any, checkpoint: str) -> None:
         super().__init__(pipeline, checkpoint)
@@ -42,6 +43,7 @@ class StableAudio(PipelineAdapter):
         self.column = pipeline.vae.hop_length / pipeline.vae.config.sampling_rate
         self.max_duration = self.columns * self.column
         self.max_tokens = limit(pipeline.tokenizer, 512)
+        self.channels = int(pipeline.vae.config.audio_channels)
 
     @property
     def sample_rate(self) -> int:
@@ -81,6 +83,12 @@ class StableAudio(PipelineAdapter):
 
     def duration_arguments(self, duration: float) -> dict[str, Any]:
         return {"audio_end_in_s": duration}
+
+    def encode_sound(self, rows: np.ndarray, columns: int) -> Tensor:
+        vae = self.backbone["vae"]
+        samples = padded(rows, columns * vae.hop_length)
+        latents: Tensor = vae.encode(samples.to(self.device, vae.dtype)).latent_dist.mode()
+        return latents
 
     def _states(self, prompt: str, rows: int) -> tuple[Tensor, Tensor]:
         """T5's states of the padded prompt, and its mask."""

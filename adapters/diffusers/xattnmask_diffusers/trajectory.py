@@ -14,6 +14,10 @@ Replace = Callable[[int, Mapping[str, Any]], Mapping[str, Tensor]]
 """From a number of rows, and the inputs they have, to new values of those that carry the text, by keyword."""
 
 
+class Enough(Exception):
+    """Raised in place of the denoiser's first call, when what it would be given is all that is wanted."""
+
+
 class Recorder:
     """A forward pre-hook of the denoiser that records its inputs, and may replace those that carry the text.
 
@@ -25,10 +29,13 @@ class Recorder:
         waveform: which waveform of those made together is kept.
         on_call: told the number of each call, from 0, before anything else.
         replace: gives the conditional rows' text inputs anew at each call; None to leave them.
+        inputs_only: raise :class:`Enough` at the first call, before the denoiser runs.
     """
 
-    def __init__(self, *, guided: bool, waveform: int, on_call: Callable[[int], None], replace: Replace | None):
+    def __init__(self, *, guided: bool, waveform: int = 0, on_call: Callable[[int], None] = lambda _: None,
+                 replace: Replace | None = None, inputs_only: bool = False):
         self.guided, self.waveform, self.on_call, self.replace = guided, waveform, on_call, replace
+        self.inputs_only = inputs_only
         self.latents: list[Tensor] = []
         self.timesteps: list[float] = []
         self.conditional: dict[str, Any] = {}
@@ -45,6 +52,8 @@ class Recorder:
             self.unconditional = {name: _row(value, self.waveform, len(sample)) for name, value in kwargs.items()}
         self.latents.append(sample[half + self.waveform : half + self.waveform + 1].detach().cpu())
         self.timesteps.append(float(torch.as_tensor(timestep).flatten()[0]))
+        if self.inputs_only:
+            raise Enough
         if self.replace is None:
             return None
         new = self.replace(len(sample) - half, self.conditional)

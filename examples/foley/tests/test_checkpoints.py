@@ -84,6 +84,16 @@ def test_a_rendered_clip_is_taken_in_as_training_coded_it(model):
     assert torch.equal(taken.replay["codes"], encode(model.backbone.audio_encoder, audio[None])[0])
 
 
+@pytest.mark.parametrize(("heard", "silent"), [("bell", "rain"), ("siren", "dog")])
+def test_a_sound_that_is_taken_in_is_told_by_the_word_that_made_it(model, heard, silent):
+    """Of two sources that a prompt names, the one that sounds matters; the order of the two does not decide it."""
+    made = model.generate(f"the {heard}", seed=0, duration=2.0)
+    for prompt in (f"the {heard} while the {silent} plays", f"the {silent} while the {heard} plays"):
+        taken = model.encode(prompt, made.audio, made.sample_rate)
+        words = {word.text: word.importance for word in xm.explain(model, taken).words()}
+        assert words[heard] > words[silent], (prompt, words)
+
+
 def test_taking_a_word_away_takes_its_sound_away(model, judge):
     made = model.generate("the rain then a siren", seed=0)
     edited = xm.edit(model, made, {"rain": 0.0})

@@ -71,26 +71,27 @@ def heat(explanation: Explanation) -> dict[str, Any]:
     """Importance by frame of every word, then of every special token; with the edges of the frames in seconds."""
     labels = [{"text": word.text, "special": False} for word in explanation.words_in_prompt]
     labels += [{"text": text, "special": True} for text in _special(explanation)]
-    values = _columns(explanation, explanation.importance)
-    times, values = _fewer(explanation.times, values)
+    times, values = _fewer(explanation.times, _columns(explanation, explanation.importance), _group(explanation))
     return {"labels": labels, "times": _rounded(times, 4), "values": _rounded(values, 4)}
 
 
 def steps(explanation: Explanation) -> dict[str, Any] | None:
     """Importance by denoising step [steps, words], and by frame too where the explanation has that; or None.
 
-    ``step_importance`` is [steps, tokens], or [steps, frames, tokens]; the means over frames are weighted by duration.
+    ``noise`` is the share of noise at each step, or None.
     """
     if explanation.steps is None or explanation.step_importance is None:
         return None
-    found = np.asarray(explanation.step_importance)
-    if found.ndim == 2:
-        return {"steps": _rounded(explanation.steps, 4), "values": _rounded(_columns(explanation, found), 4),
-                "frames": None}
-    by_frame = np.stack([_columns(explanation, one) for one in found])
-    mean = np.average(by_frame, axis=1, weights=explanation.durations)
-    frames = [_rounded(_fewer(explanation.times, one, len(found))[1], 3) for one in by_frame]
-    return {"steps": _rounded(explanation.steps, 4), "values": _rounded(mean, 4), "frames": frames}
+    cells, group = explanation.step_time_importance, _group(explanation)
+    frames = None if cells is None else [
+        _rounded(_fewer(explanation.times, _columns(explanation, one), group)[1], 3) for one in cells]
+    noise = explanation.step_weights.get("noise")
+    return {
+        "steps": _rounded(explanation.steps, 4),
+        "noise": None if noise is None else _rounded(np.asarray(noise), 4),
+        "values": _rounded(_columns(explanation, explanation.step_importance), 4),
+        "frames": frames,
+    }
 
 
 def tables(explanation: Explanation) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -130,10 +131,16 @@ def _columns(explanation: Explanation, matrix: npt.NDArray[np.float32]) -> npt.N
     return np.concatenate([words, matrix[:, special]], axis=1).astype(np.float64)
 
 
+def _group(explanation: Explanation) -> int:
+    """How many neighbouring frames are averaged into one, so that all frames of all steps keep to MAX_CELLS."""
+    cells = explanation.step_time_importance
+    copies = 1 if cells is None else len(cells)
+    return max(-(-explanation.importance.size * copies // MAX_CELLS), 1)
+
+
 def _fewer(times: npt.NDArray[np.float64], values: npt.NDArray[np.float64],
-           copies: int = 1) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """``times`` [T + 1] and ``values`` [T, W] with as many neighbouring frames averaged as MAX_CELLS asks for."""
-    group = -(-values.size * copies // MAX_CELLS)
+           group: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """``times`` [T + 1] and ``values`` [T, W] with so many neighbouring frames averaged into one."""
     if group <= 1:
         return times, values
     starts = np.arange(0, len(values), group)

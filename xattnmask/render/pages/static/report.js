@@ -55,7 +55,8 @@
     /* By the sound itself where there is one: wavesurfer's setTime forgets all but the first of quick calls. */
     const go = (time) => { if (media) media.currentTime = time - start; else wave.setTime(time - start); };
     const byFrame = () => (state.step !== null && steps.frames ? steps.frames[state.step] : heat.values);
-    const stepText = (step) => `step ${step + 1} of ${steps.steps.length} (${Number(steps.steps[step].toPrecision(4))})`;
+    const noiseText = (step) => (steps.noise ? `, ${Math.round(100 * steps.noise[step])} % noise` : "");
+    const stepText = (step) => `step ${step + 1} of ${steps.steps.length} (${Number(steps.steps[step].toPrecision(4))}${noiseText(step)})`;
 
     /* What is shown: numbers by word, the range they are shaded over, and how to say it. */
     function current() {
