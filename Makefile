@@ -7,7 +7,8 @@
 #   make format     the same, mending what can be mended
 #   make docs       the documentation as a site, in site/    (fails on a warning or a broken link)
 #   make bench      the benchmark of docs/benchmark.md       (BENCH=quality, "speed --part foley", audiogen, ...)
-#   make train      train the foley models anew; resumes after an interruption
+#   make train      train foley-musicgen and the judge anew; resumes after an interruption
+#   make train-diffusion  the same for foley-audioldm2 and foley-audioldm
 #   make clean      remove the environment and what the targets wrote
 #
 # PYTHON=python3.12 make demo picks another Python; remove .venv first when it has been made with one already.
@@ -27,12 +28,13 @@ PASST := adapters/passt/pyproject.toml adapters/passt/xattnmask_passt/install.py
 AUDIOCRAFT := $(addprefix adapters/audiocraft/,pyproject.toml $(addprefix xattnmask_audiocraft/,install.py requirements.txt))
 EDITABLE = -e '.$(1)' -e './adapters/transformers$(1)' -e './adapters/diffusers$(1)' -e ./examples/foley \
   -e ./examples/custom-adapter
+TRAIN = OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 $(BIN)/python -m xattnmask_foley.training --work examples/foley/work
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c $(CONSTRAINTS)
 
 # Idle threads must sleep: on a busy machine, spinning ones make small models many times slower.
 QUIET := OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: demo test audiocraft lint format docs bench train clean
+.PHONY: demo test audiocraft lint format docs bench train train-diffusion clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run
@@ -62,7 +64,10 @@ bench: $(VENV)/.test
 	OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks $(BENCH)
 
 train: $(VENV)/.run
-	OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 $(BIN)/python -m xattnmask_foley.training --work examples/foley/work
+	$(TRAIN)
+
+train-diffusion: $(VENV)/.run
+	$(TRAIN) autoencoder clap vocoder audioldm2 audioldm diffusion-card
 
 clean:
 	rm -rf $(VENV) out site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

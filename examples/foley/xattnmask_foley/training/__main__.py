@@ -30,17 +30,23 @@ class Stage(str, Enum):
     diffusion_card = "diffusion-card"
 
 
+_MUSICGEN = (Stage.codec, Stage.judge, Stage.language, Stage.decoder, Stage.card)
+
+
 def main(
-    stages: Annotated[list[Stage] | None, typer.Argument(help="Stages to run; all, in order, by default.")] = None,
+    stages: Annotated[
+        list[Stage] | None, typer.Argument(help="Stages to run; by default codec to card, in their order.")
+    ] = None,
     work: Annotated[Path, typer.Option(help="Folder for states and logs.")] = Path("work"),
     threads: Annotated[int, typer.Option(help="Threads to compute with.")] = 2,
 ) -> None:
     """Train codec, judge and language model, then the codec's decoder alone; and measure them.
 
-    About three hours on two cores; the stages language and decoder may run at the same time.
+    About three hours on two cores; the stages language and decoder may run at the same time. From autoencoder on the
+    stages train the diffusion models; vocoder and clap may run beside others.
     """
     torch.set_num_threads(threads)
-    for stage in stages or list(Stage):
+    for stage in stages or _MUSICGEN:
         if stage is Stage.codec:
             codec.train(work / "codec")
         elif stage is Stage.judge:
