@@ -78,7 +78,7 @@ def distances(hidden: Tensor, target: Tensor, blank: Tensor | None = None) -> Te
     return torch.sub(1.0, cosine_similarity(hidden.float(), target.float(), dim=-1))
 
 
-def progress(hidden: Tensor, target: Tensor, blank: Tensor) -> Tensor:
+def advance(hidden: Tensor, target: Tensor, blank: Tensor) -> Tensor:
     """How far each state has gone in the direction in which the text moves it, [batch, positions].
 
     With h the target, h_0 the state of the model that reads no token (``blank``) and u the direction of h - h_0,

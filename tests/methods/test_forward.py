@@ -42,7 +42,7 @@ def test_tokens_include_special_ones(toy_model, sound):
     np.testing.assert_allclose(forward(mask[None]).detach()[0], by_patch(toy_model, sound, mask), atol=1e-5)
 
 
-@pytest.mark.parametrize(("score", "none"), [("error", 0.0), ("progress", 0.0)])
+@pytest.mark.parametrize(("score", "none"), [("error", 0.0), ("advance", 0.0)])
 def test_scores_from_nothing_to_all(toy_model, sound, score, none):
     forward = xm.masked_forward(toy_model, sound, by="token", score=score)
     found = forward(np.stack([np.zeros(TOKENS), np.ones(TOKENS)]).astype(np.float32))
@@ -51,7 +51,7 @@ def test_scores_from_nothing_to_all(toy_model, sound, score, none):
         clean = toy_model.replay(sound)[0].double()
         with xm.patch(toy_model, torch.zeros(1, TOKENS)):
             moved = (clean - toy_model.replay(sound)[0].double()).norm(dim=-1) / clean.norm(dim=-1)
-    np.testing.assert_allclose(found[1], moved.numpy() if score == "progress" else 1.0, atol=1e-5)
+    np.testing.assert_allclose(found[1], moved.numpy() if score == "advance" else 1.0, atol=1e-5)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 8])

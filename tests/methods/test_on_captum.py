@@ -27,7 +27,7 @@ def gain(model, sound, **settings):
     return whole - none
 
 
-@pytest.mark.parametrize("score", ["cosine", "error", "progress"])
+@pytest.mark.parametrize("score", ["cosine", "error", "advance"])
 @pytest.mark.parametrize("context", ["none", "frozen"])
 def test_integrated_gradients_are_complete_at_each_position(toy_model, sound, context, score):
     expected = gain(toy_model, sound, context=context, score=score)
@@ -45,7 +45,7 @@ def test_integrated_gradients_are_complete_over_positions_where_they_reach_each_
     assert np.abs(found.importance.sum(1) - expected).max() > 1e-3
 
 
-@pytest.mark.parametrize("score", ["cosine", "error", "progress"])
+@pytest.mark.parametrize("score", ["cosine", "error", "advance"])
 @pytest.mark.parametrize("orders", [1, 7])
 def test_shapley_values_are_efficient(toy_model, sound, score, orders):
     found = attribute(Shapley(), toy_model, sound, score=score, orders=orders)

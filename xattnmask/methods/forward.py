@@ -12,13 +12,13 @@ from torch import Tensor
 from ..adapter import Adapter
 from ..errors import SettingError
 from ..generation import Generation
-from ..objective import distances, progress
+from ..objective import advance, distances
 from ..patching import Layers, Rule
 from ..replaying import Context, Depth, Replayer, StepReplayer, View, build_replayer, check_choice
 from .settings import check_whole, settings_of
 
-Score = Literal["cosine", "error", "progress"]
-SCORES = ("cosine", "error", "progress")
+Score = Literal["cosine", "error", "advance"]
+SCORES = ("cosine", "error", "advance")
 By = Literal["word", "token"]
 Output = Literal["positions", "mean"]
 
@@ -85,9 +85,9 @@ class MaskedForward:
     def _score(self, masks: Tensor, part: slice) -> Tensor:
         hidden = self.replayer.masked(masks, part)
         target, blank = self._target[part], None if self._blank is None else self._blank[part]
-        if self.score == "progress":
+        if self.score == "advance":
             assert blank is not None
-            return progress(hidden, target, blank)
+            return advance(hidden, target, blank)
         return 1 - distances(hidden, target, blank)
 
     def _by_token(self, masks: Tensor) -> Tensor:
@@ -105,8 +105,8 @@ def masked_forward(
         model: the adapter that made ``generation``.
         by: a mask's columns: the ``word``s of the prompt, in the order of ``generation.words``, or its ``token``s.
         score: how well a masked state holds on to the unmasked one. ``cosine`` of the two; ``error``, 1 less the
-            squared error relative to that of the model that reads no token; ``progress``, see
-            :func:`xattnmask.objective.progress`. By default ``cosine`` for autoregressive models, ``error`` for
+            squared error relative to that of the model that reads no token; ``advance``, see
+            :func:`xattnmask.objective.advance`. By default ``cosine`` for autoregressive models, ``error`` for
             diffusion models. All are highest without a mask.
         output: one score for each of the ``positions`` (of a diffusion model, cells: denoising steps times stretches),
             or their ``mean``.

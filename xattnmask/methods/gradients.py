@@ -1,4 +1,4 @@
-"""What methods of attention and gradient share: both by site, for each position's own progress towards its state."""
+"""What methods of attention and gradient share: both by site, for each position's own advance towards its state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from ..adapter import Adapter
 from ..events import StepEvent
 from ..generation import Generation
-from ..objective import progress
+from ..objective import advance
 from ..patching import Layers, Traced, TraceProbabilities
 from ..replaying import (
     Context,
@@ -55,7 +55,7 @@ class GradientSettings(View):
 
 
 class GradientMethod(Method):
-    """Differentiates the progress of all states (:func:`xattnmask.objective.progress`) by the attention on tokens."""
+    """Differentiates the advance of all states (:func:`xattnmask.objective.advance`) by the attention on tokens."""
 
     settings: ClassVar[type[GradientSettings]] = GradientSettings
 
@@ -85,7 +85,7 @@ class GradientMethod(Method):
         parts: list[Tensor] = []
 
         def differentiate(part: slice, states: Tensor) -> None:
-            score = progress(states, target[part], blank[part]).sum()
+            score = advance(states, target[part], blank[part]).sum()
             wanted = [traced.probabilities for traced in seen]
             gradients = torch.autograd.grad(score, wanted, allow_unused=True, materialize_grads=True)
             by_site = [self._reduced(replayer, *pair) for pair in zip(seen, gradients, strict=True)]
