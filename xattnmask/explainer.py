@@ -55,7 +55,7 @@ def explain(model: Adapter, generation: Generation, *, method: str = "learned", 
 
 
 def regenerate(model: Adapter, generation: Generation, explanation: Explanation, *,
-               seed: int | None = None) -> dict[str, np.ndarray]:
+               seed: int | None = None, stretched: bool = False) -> dict[str, np.ndarray]:
     """Make the audio of ``generation`` again with and without the important words.
 
     The mask M is that of :func:`mask_of` and acts as the method's own masks did (its rule, layers, heads and depth);
@@ -66,6 +66,7 @@ def regenerate(model: Adapter, generation: Generation, explanation: Explanation,
         generation: what was explained.
         explanation: of the whole of it.
         seed: the sampling's; by default that of the generation, so that M = 1 makes the same sound again.
+        stretched: as in :func:`mask_of`.
 
     Returns:
         Audio by name: ``factual`` under M, ``counterfactual`` under 1 - M.
@@ -73,7 +74,7 @@ def regenerate(model: Adapter, generation: Generation, explanation: Explanation,
     Raises:
         SettingError: the generation is another model's, or the explanation is not of the whole of it.
     """
-    mask = mask_of(model, generation, explanation)
+    mask = mask_of(model, generation, explanation, stretched=stretched)
     if isinstance(model, DiffusionAdapter):
         run = partial(_regenerated_by_step, model, generation, explanation, seed)
     else:
@@ -81,16 +82,19 @@ def regenerate(model: Adapter, generation: Generation, explanation: Explanation,
     return {"factual": run(mask), "counterfactual": run(1 - mask)}
 
 
-def mask_of(model: Adapter, generation: Generation, explanation: Explanation) -> np.ndarray:
+def mask_of(model: Adapter, generation: Generation, explanation: Explanation, *, stretched: bool = False) -> np.ndarray:
     """The mask M in [0, 1] that an explanation stands for: [positions, tokens], or [steps, times, tokens] (diffusion).
 
-    Its importance, stretched over [0, 1] where a method's leaves that. Errors as :func:`regenerate`.
+    Its importance, stretched over [0, 1] from its lowest value to its highest where a method's leaves that, or, if
+    ``stretched``, always: so that methods whose importance is in other units than a mask's make masks that can be
+    compared. Errors as :func:`regenerate`.
     """
     _check_model(model, generation)
+    scale = _stretched if stretched else _unit_range
     if isinstance(model, DiffusionAdapter):
-        return _unit_range(checked_cells(generation, explanation))
+        return scale(checked_cells(generation, explanation))
     _check_whole(generation, explanation)
-    return position_mask(explanation.importance, generation)
+    return position_mask(scale(explanation.importance), generation)
 
 
 def frame_importance(attribution: Attribution, generation: Generation) -> np.ndarray:
@@ -109,9 +113,12 @@ def position_mask(importance: np.ndarray, generation: Generation) -> np.ndarray:
 
 def _unit_range(importance: np.ndarray) -> np.ndarray:
     """Unchanged if in [0, 1]; one value for all, which singles nothing out, becomes 1."""
+    return importance if importance.min() >= 0 and importance.max() <= 1 else _stretched(importance)
+
+
+def _stretched(importance: np.ndarray) -> np.ndarray:
+    """From its lowest value, 0, to its highest, 1; one value for all, which singles nothing out, becomes 1."""
     low, high = float(importance.min()), float(importance.max())
-    if low >= 0 and high <= 1:
-        return importance
     return (importance - low) / (high - low) if high > low else np.ones_like(importance)
 
 

@@ -63,6 +63,17 @@ def test_a_mask_that_keeps_everything_changes_nothing(toy_model, monkeypatch):
     assert (found["kl_cf"] > 1e-4).all()
 
 
+def test_masks_can_be_stretched(toy_model):
+    """Attention sums to one over tokens, so that its own mask is small."""
+    own, stretched = (evaluate(toy_model, PROMPTS, judge="toy", mask=mask, **SHORT) for mask in ("own", "stretched"))
+    generation = toy_model.generate(PROMPTS[0], duration=0.4)
+    importance = explain(toy_model, generation, method="attention").importance
+    assert own["size"][0] == pytest.approx(importance.mean(), rel=1e-5)
+    low, high = importance.min(), importance.max()
+    assert stretched["size"][0] == pytest.approx(((importance - low) / (high - low)).mean(), rel=1e-5)
+    assert (own["kl_f"] != stretched["kl_f"]).all()
+
+
 def test_a_world_brings_its_captions_and_truth(toy_model):
     found = evaluate(toy_model, world="toy", limit=3, duration=0.48, methods=["attention"])
     world = load_world("toy")
@@ -184,6 +195,7 @@ def test_a_damaged_file_is_told(toy_model, out):
     ({"metrics": ["truth"]}, "needs a world"), ({"judge": None}, "nothing to score by"),
     ({"methods": []}, "at least one"), ({"world": "toy"}, "its own cases alone"),
     ({"methods": "learned"}, "sequence of names"), ({"truth": "true"}, "truth must be one of"),
+    ({"mask": "wide"}, "mask must be one of"),
     ({"truth": "given", "world": "toy", "prompts": None}, "takes no sounds in"), ({"prompts": []}, "no prompt"),
     ({"prompts": "a dog"}, "not one text"), ({"prompts": None}, "give prompts"),
     ({"methods": {"x": ("learned", {"stepz": 1})}}, "no setting 'stepz'"),

@@ -55,6 +55,9 @@ def evaluate(
         "judge, the second with a world)"),
     truth: str | None = typer.Option(
         None, metavar="given|generated", help="Score against the truth on the world's own sound, or on the model's."),
+    mask: str = typer.Option(
+        "own", metavar="own|stretched", help="Make sounds again under each method's own mask, or under its importance "
+        "stretched over [0, 1]."),
     repeats: int = REPEATS,
     top: int = typer.Option(3, metavar="K", help="Labels that the second fidelity takes."),
     limit: int | None = typer.Option(None, metavar="N", help="At most so many prompts. (default: all; 100 of a world)"),
@@ -89,7 +92,7 @@ def evaluate(
                 load(model, checkpoint, device=device, dtype=dtype), cases, methods=named,
                 judge=read_judge(judge, judge_checkpoint, labels, device), world=world, out=folder, seed=seed,
                 metrics=None if metrics is None else metrics.split(","), duration=duration, guidance=guidance,
-                repeats=repeats, top=top, truth=truth, limit=limit, split=split, on_prompt=on_prompt)
+                repeats=repeats, top=top, truth=truth, mask=mask, limit=limit, split=split, on_prompt=on_prompt)
     if share.main:
         _tell(found, folder, as_json)
 

@@ -14,6 +14,7 @@ from ..plugins.discovery import METHODS, find, nearest
 METRICS = ("fidelity", "truth", "curves", "infidelity", "sensitivity")
 """What can be measured; docs/metrics.md has the formulas."""
 TRUTHS = ("given", "generated")
+MASKS = ("own", "stretched")
 _BY_EAR = ("fidelity", "curves")
 _LIBRARIES = {"truth": ("sklearn", "metrics"), "infidelity": ("captum", "captum"), "sensitivity": ("captum", "captum")}
 Methods = Mapping[str, tuple[str, Mapping[str, Any]]]
@@ -30,6 +31,7 @@ class Plan:
     repeats: int = 3
     top: int = 3
     truth: str = "given"
+    mask: str = "own"
     generate: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -42,8 +44,9 @@ class Plan:
         for metric in self.metrics:
             if metric not in METRICS:
                 raise SettingError(f"no metric {metric!r}: {nearest(metric, METRICS)}")
-        if self.truth not in TRUTHS:
-            raise SettingError(f"truth must be one of {', '.join(TRUTHS)}, not {self.truth!r}")
+        for name, choices in (("truth", TRUTHS), ("mask", MASKS)):
+            if getattr(self, name) not in choices:
+                raise SettingError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
 
     @property
     def own_sounds(self) -> bool:

@@ -28,8 +28,8 @@ def evaluate(
     model: Adapter, prompts: Iterable[str | Case] | None = None, *, methods: Sequence[str] | Methods = ("learned",),
     judge: Judge | str | None = None, world: World | str | None = None, metrics: Sequence[str] | None = None,
     out: str | os.PathLike[str] | None = None, seed: int = 0, duration: float | None = None,
-    guidance: float | None = None, repeats: int = 3, top: int = 3, truth: str | None = None, limit: int | None = None,
-    split: str = "test", on_prompt: OnPrompt | None = None,
+    guidance: float | None = None, repeats: int = 3, top: int = 3, truth: str | None = None, mask: str = "own",
+    limit: int | None = None, split: str = "test", on_prompt: OnPrompt | None = None,
 ) -> Evaluation:  # fmt: skip
     """Score attribution methods on many prompts. A prompt that fails is noted in its rows, and the others go on.
 
@@ -50,6 +50,8 @@ def evaluate(
         truth: whether importance is scored on a world's own sound, ``given`` to the model, whose truth is exact (the
             default, where the model takes sounds in), or on what the model has ``generated``, which need not be what
             was asked for.
+        mask: what sounds are made again under: each method's ``own`` mask, or its importance ``stretched`` over [0, 1],
+            which is fairer to methods whose importance is in other units.
         limit: how many prompts; all by default, or 100 of a world.
         split: which captions of a world.
         on_prompt: called after each prompt with how many are done, of how many, and its rows.
@@ -68,7 +70,7 @@ def evaluate(
     cases = _cases(prompts, world, limit, split)
     given = {name: value for name, value in (("duration", duration), ("guidance", guidance)) if value is not None}
     plan = Plan(checked_methods(methods), checked_metrics(metrics, judge is not None, world is not None), seed, repeats,
-                top, truth or ("given" if takes_sounds(model) else "generated"), given)
+                top, truth or ("given" if takes_sounds(model) else "generated"), mask, given)
     if plan.given_sounds and not takes_sounds(model):
         raise SettingError(f"model {model.key!r} takes no sounds in: use truth='generated'")
     bench = Bench(model, plan, judge, world)

@@ -95,7 +95,7 @@ class _Sounds:
         start = time.perf_counter()
         explained = [explain(self.bench.model, sound, method=method, seed=plan.seed, **settings) for sound in sounds]
         row: Row = {"seconds": (time.perf_counter() - start) / len(explained), "words": _words(explained[0])}
-        row["size"] = size(mask_of(self.bench.model, sounds[0], explained[0]))
+        row["size"] = size(mask_of(self.bench.model, sounds[0], explained[0], stretched=plan.mask == "stretched"))
         for metric in plan.metrics:
             row.update(self._metric(metric, explained, method, settings))
         return row
@@ -116,7 +116,8 @@ class _Sounds:
         bench = self.bench
         assert bench.judge is not None
         seeds = range(self.own.seed, self.own.seed + bench.plan.repeats)
-        made = [regenerate(bench.model, self.own, explanation, seed=seed) for seed in seeds]
+        stretched = bench.plan.mask == "stretched"
+        made = [regenerate(bench.model, self.own, explanation, seed=seed, stretched=stretched) for seed in seeds]
         sounds = {"f": [each["factual"] for each in made], "cf": [each["counterfactual"] for each in made]}
         label = bench.judge.labels[int(self.before.argmax())]
         return {"label": label, **judged(bench.judge, self.own.audio, sounds, self.own.sample_rate, bench.plan.top)}

@@ -51,7 +51,8 @@ class Listening(Study):
         metrics = checked_metrics(None, *known) if any(known) else ()
         plan = Plan(checked_methods(names), metrics, setup.seed, setup.repeats, truth="generated",
                     generate=setup.sound_settings())
-        bench, cases, clips, records = Bench(setup.model, plan, setup.judge, setup.world), setup.cases(LIMIT), [], []
+        bench, cases, clips = Bench(setup.model, plan, setup.judge, setup.world), setup.cases(LIMIT), []
+        records: list[Record] = []
         for number, case in enumerate(cases, 1):
             rows = clean(bench.rows(case))
             sound = setup.model.generate(case.prompt, seed=plan.seed + case.seed, **plan.generate)
