@@ -1,4 +1,4 @@
-"""The kit in a test file: a few lines, one test for each check. Needs pytest.
+"""The kit in a test file: a few lines, one test for each check. Needs pytest::
 
     import pytest
     from xattnmask.testing.suite import conformance
