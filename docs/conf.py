@@ -8,6 +8,7 @@ author = "the xattnmask authors"
 release = importlib.metadata.version("xattnmask")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
+exclude_patterns = ["benchmark/*"]
 html_title = f"xattnmask {release}"
 myst_heading_anchors = 4  # links to headings, as GitHub makes them
 myst_enable_extensions = ["colon_fence"]
@@ -26,5 +27,5 @@ def setup(app):
 
 
 def _outside_pages_as_files(app, name, source):
-    """Markdown beside docs/ (a README of an adapter) is no page of the site: a link to it hands over the file."""
-    source[0] = re.sub(r"\]\((\.\./[^)#]+\.md)(#[^)]*)?\)", r"](path:\1)", source[0])
+    """A README of an adapter or a table of the benchmark is no page of the site: a link to it hands over the file."""
+    source[0] = re.sub(r"\]\(((?:\.\./|benchmark/)[^)#]+\.md)(#[^)]*)?\)", r"](path:\1)", source[0])

@@ -8,6 +8,8 @@
         return save_a_small_siren(tmp_path_factory.mktemp("siren"))
 
     test_siren = conformance("siren")
+
+``pytest -k gradient`` runs one check.
 """
 
 from __future__ import annotations
