@@ -97,7 +97,7 @@ def test_forward_signatures_that_drift_between_versions(toy_model, zeros, replay
 @pytest.mark.parametrize("rule", ["scale", "bias"])
 def test_fully_masked_rows_that_give_nan(musicgen, implementation, guidance, rule):
     """MusicGen's unconditional rows are padding throughout; hard zeros take the conditional ones' keys away too."""
-    musicgen.backbone.set_attn_implementation(implementation)
+    musicgen.backbone.decoder.set_attn_implementation(implementation)
     made = musicgen.generate("a dog barks", guidance=guidance, **SETTINGS)
     tokens = len(made.tokens)
     for mask in (torch.zeros(1, tokens), torch.zeros(1, 13, tokens)):
