@@ -21,11 +21,9 @@ BENCH ?= quality
 
 BIN := $(VENV)/bin
 CONSTRAINTS := constraints.txt
-PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,adapters/transformers adapters/diffusers examples/foley \
-  examples/custom-adapter)
+PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,adapters/transformers adapters/diffusers examples/foley)
 AUDIOCRAFT := $(addprefix adapters/audiocraft/,pyproject.toml $(addprefix xattnmask_audiocraft/,install.py requirements.txt))
-EDITABLE = -e '.$(1)' -e './adapters/transformers$(1)' -e './adapters/diffusers$(1)' -e ./examples/foley \
-  -e ./examples/custom-adapter
+EDITABLE = -e '.$(1)' -e './adapters/transformers$(1)' -e './adapters/diffusers$(1)' -e ./examples/foley
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c $(CONSTRAINTS)
 
 # Idle threads must sleep: on a busy machine, spinning ones make small models many times slower.
@@ -84,8 +82,8 @@ $(VENV)/.audiocraft: $(VENV)/.run $(AUDIOCRAFT)
 	$(BIN)/python -m xattnmask_audiocraft.install -c $(CONSTRAINTS)
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.audiocraft
-	$(INSTALL) $(call EDITABLE,[test]) -e './adapters/audiocraft[test]'
+$(VENV)/.test: $(VENV)/.audiocraft examples/custom-adapter/pyproject.toml
+	$(INSTALL) $(call EDITABLE,[test]) -e './adapters/audiocraft[test]' -e ./examples/custom-adapter
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.test
