@@ -22,12 +22,10 @@ BENCH ?= quality
 
 BIN := $(VENV)/bin
 CONSTRAINTS := constraints.txt
-PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,adapters/transformers adapters/diffusers examples/foley \
-  examples/custom-adapter)
+PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,adapters/transformers adapters/diffusers examples/foley)
 PASST := adapters/passt/pyproject.toml adapters/passt/xattnmask_passt/install.py
 AUDIOCRAFT := $(addprefix adapters/audiocraft/,pyproject.toml $(addprefix xattnmask_audiocraft/,install.py requirements.txt))
-EDITABLE = -e '.$(1)' -e './adapters/transformers$(1)' -e './adapters/diffusers$(1)' -e ./examples/foley \
-  -e ./examples/custom-adapter
+EDITABLE = -e '.$(1)' -e './adapters/transformers$(1)' -e './adapters/diffusers$(1)' -e ./examples/foley
 TRAIN = OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 $(BIN)/python -m xattnmask_foley.training --work examples/foley/work
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c $(CONSTRAINTS)
 
@@ -91,8 +89,8 @@ $(VENV)/.audiocraft: $(VENV)/.run $(AUDIOCRAFT)
 	$(BIN)/python -m xattnmask_audiocraft.install -c $(CONSTRAINTS)
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.audiocraft $(PASST)
-	$(INSTALL) $(call EDITABLE,[test]) -e './adapters/audiocraft[test]' -e './adapters/passt[test]'
+$(VENV)/.test: $(VENV)/.audiocraft $(PASST) examples/custom-adapter/pyproject.toml
+	$(INSTALL) $(call EDITABLE,[test]) -e './adapters/audiocraft[test]' -e './adapters/passt[test]' -e ./examples/custom-adapter
 	$(BIN)/python -m xattnmask_passt.install -c $(CONSTRAINTS)
 	@touch $@
 

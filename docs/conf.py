@@ -1,15 +1,15 @@
 """Sphinx's configuration: ``make docs``. Markdown by MyST, the API from docstrings, no network."""
 
 import importlib.metadata
+import re
 
 project = "xattnmask"
 author = "the xattnmask authors"
 release = importlib.metadata.version("xattnmask")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
-html_title = f"xattnmask {release}"
 exclude_patterns = ["benchmark/*"]
-
+html_title = f"xattnmask {release}"
 myst_heading_anchors = 4  # links to headings, as GitHub makes them
 myst_enable_extensions = ["colon_fence"]
 
@@ -20,3 +20,12 @@ autodoc_preserve_defaults = True
 autodoc_mock_imports = []
 napoleon_use_ivar = True
 napoleon_use_rtype = False
+
+
+def setup(app):
+    app.connect("source-read", _outside_pages_as_files)
+
+
+def _outside_pages_as_files(app, name, source):
+    """A README of an adapter or a table of the benchmark is no page of the site: a link to it hands over the file."""
+    source[0] = re.sub(r"\]\(((?:\.\./|benchmark/)[^)#]+\.md)(#[^)]*)?\)", r"](path:\1)", source[0])

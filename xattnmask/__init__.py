@@ -11,7 +11,7 @@ Everything named in ``__all__`` is imported when it is first used, so that ``imp
 
 from __future__ import annotations
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -188,6 +188,8 @@ def __dir__() -> list[str]:
 
 
 def _version() -> str:
+    from importlib import metadata  # which imports half of the standard library
+
     try:
         return metadata.version("xattnmask")
     except metadata.PackageNotFoundError:  # run from a source tree that is not installed

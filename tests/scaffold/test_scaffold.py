@@ -27,7 +27,7 @@ FILLED = {
                 for name, role, stream in (("cross", "cross", "text"), ("own", "self", "audio"))]""",
     "generate": """
         rate, frames = 1600, max(round(duration * 25), 1)
-        text, weight = self.text(tokens), self.backbone.head.weight
+        text, weight = text_of(self, tokens), self.backbone.head.weight
         noise = torch.randn(1, frames, 16, device=weight.device, dtype=weight.dtype)
         rows = torch.cat([text, torch.zeros_like(text)])[: 2 if self.guided else 1]
         given, null = self.backbone(noise.repeat(len(rows), 1, 1), rows)[[0, -1]]
@@ -35,12 +35,14 @@ FILLED = {
         kept = {"noise": noise}""",
     "replay": """
         noise = generation.replay["noise"].repeat(batch, 1, 1)
-        return self.backbone(noise, self.text(generation.tokens).expand(batch, -1, -1))
-
-    def text(self, tokens):
-        ids = torch.tensor([[token.id for token in tokens]], device=self.backbone.head.weight.device)
-        return self.backbone.words(ids)""",
+        return self.backbone(noise, text_of(self, generation.tokens).expand(batch, -1, -1))""",
 }
+TEXT = """
+
+def text_of(model, tokens):
+    weight = model.backbone.words.weight
+    return model.backbone.words(torch.tensor([[token.id for token in tokens]], device=weight.device))
+"""
 BLANK = re.compile(r"^( *)# BLANK (\w+):.*\n(?: *#.*\n)* *raise NotImplementedError\(.*\)\n", re.MULTILINE)
 
 
@@ -48,9 +50,7 @@ def fill(source: str) -> str:
     """Each blank that raises, filled by name."""
 
     def with_code(blank: re.Match[str]) -> str:
-        first, *rest = textwrap.dedent(FILLED.pop(blank[2])).strip("\n").split("\n    def ")
-        methods = "".join(textwrap.indent("\ndef " + textwrap.dedent(method), "    ") for method in rest)
-        return textwrap.indent(first, blank[1]) + "\n" + methods
+        return textwrap.indent(textwrap.dedent(FILLED.pop(blank[2])).strip("\n"), blank[1]) + "\n"
 
     return BLANK.sub(with_code, source)
 
@@ -79,7 +79,7 @@ def test_it_passes_the_kit_when_its_blanks_are_filled(skeleton, distributions):
     source = fill((skeleton / "xattnmask_my_model.py").read_text())
     assert not FILLED and "NotImplementedError" not in source
     imports = "import torch\nimport toy_plugin\nfrom xattnmask.text import word_spans\n"
-    source = source.replace("import torch\n", imports, 1)
+    source = source.replace("import torch\n", imports, 1) + TEXT
     distributions.add("xattnmask-my-model", {"xattnmask.adapters": {"my-model": "xattnmask_my_model"}},
                       modules={"xattnmask_my_model": source})
     weights = load("toy", "toy-small").backbone.state_dict()

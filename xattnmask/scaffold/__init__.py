@@ -48,7 +48,7 @@ def _names(name: str) -> dict[str, str]:
 
 
 def _write(path: Path, file: str, names: dict[str, str]) -> Path:
-    source = resources.files(__name__).joinpath("template", f"{file}.txt").read_text(encoding="utf-8")
+    source = resources.files(__name__).joinpath("template").joinpath(f"{file}.txt").read_text(encoding="utf-8")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(Template(source).substitute(names), encoding="utf-8")
     return path

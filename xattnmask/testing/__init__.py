@@ -1,4 +1,4 @@
-"""The conformance kit: given an adapter and a small model, it checks all that the core relies on.
+"""The conformance kit: given an adapter and a small model, it checks all that the core relies on::
 
     from xattnmask.testing import Subject, run_checks
     report = run_checks(Subject.of("siren", "some/tiny/folder"))

@@ -1,4 +1,4 @@
-"""The kit in a test file: a few lines, one test for each check. Needs pytest.
+"""The kit in a test file: a few lines, one test for each check. Needs pytest::
 
     import pytest
     from xattnmask.testing.suite import conformance
@@ -8,6 +8,8 @@
         return save_a_small_siren(tmp_path_factory.mktemp("siren"))
 
     test_siren = conformance("siren")
+
+``pytest -k gradient`` runs one check.
 """
 
 from __future__ import annotations

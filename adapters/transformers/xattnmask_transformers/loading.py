@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import Filter, LogRecord
 from pathlib import Path
 from typing import Any
 
@@ -46,19 +47,21 @@ def quiet() -> Iterator[None]:
     """Without the library's bars where nobody watches, and without its complaint that MusicGen's start token is
     no code (which is how MusicGen is made)."""
     configurations, bars = logging.get_logger("transformers.configuration_utils"), logging.is_progress_bar_enabled()
-    configurations.addFilter(_not_about_the_start_token)
+    silence = _NotAboutTheStartToken()
+    configurations.addFilter(silence)
     if not sys.stderr.isatty():
-        logging.disable_progress_bar()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
-        configurations.removeFilter(_not_about_the_start_token)
+        configurations.removeFilter(silence)
         if bars:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _not_about_the_start_token(record: Any) -> bool:
-    return "an integer within the vocabulary" not in record.getMessage()
+class _NotAboutTheStartToken(Filter):
+    def filter(self, record: LogRecord) -> bool:
+        return "an integer within the vocabulary" not in record.getMessage()
 
 
 def token_limit(tokenizer: Any, config: Any) -> int:

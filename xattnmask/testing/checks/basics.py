@@ -132,8 +132,8 @@ def _draw() -> None:
 
 
 def _random_states() -> tuple[Any, ...]:
-    drawn = np.random.get_state()
-    return random.getstate(), torch.get_rng_state().tolist(), drawn[1].tolist(), drawn[2]  # type: ignore[index, union-attr, call-overload]
+    drawn: Any = np.random.get_state()  # a tuple: kind, keys, place among them
+    return random.getstate(), torch.get_rng_state().tolist(), drawn[1].tolist(), drawn[2]
 
 
 @check("what is wrong is told by the errors of xattnmask", "Raise CheckpointError, PromptError and SettingError.")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...errors import SettingError
-from ...patching import RULES, patch
+from ...patching import Rule, patch
 from ...replaying import mask_roles
 from ..check import Broken, Doubtful, check, require
 from ..measuring import EXACT, difference, readers, same
 from ..subject import Subject
 
+_RULES: tuple[Rule, ...] = ("scale", "bias")
 _NOT_READ = ("name the modules in which audio reads the prompt (all layers of them), with the key columns of its "
              "tokens; if the weights are random, make them larger so that the text matters")
 
@@ -44,7 +47,7 @@ def encoder_roles(subject: Subject) -> tuple[str, ...] | None:
        "See Site.keys and queries: the mask must fit the prompt's key columns.")
 def ones(subject: Subject) -> None:
     clean, mask = replayed(subject), constant(subject, 1)
-    for rule in RULES:
+    for rule in _RULES:
         for which, roles in (("the reading sites", None), ("all of the text encoder too", encoder_roles(subject))):
             for form in (mask, mask[:, None].expand(-1, 3, -1)):
                 off = difference(replayed(subject, form, rule=rule, roles=roles), clean)
@@ -62,7 +65,7 @@ def ones(subject: Subject) -> None:
        "See Site.keys and role.")
 def zeros(subject: Subject) -> None:
     model, clean, mask = subject.model, replayed(subject), constant(subject, 0)
-    for rule in RULES:
+    for rule in _RULES:
         for guidance in (1.0, 3.0):
             made = subject.generation(guidance)
             with patch(model, mask, rule=rule):
@@ -87,7 +90,7 @@ def _each_stream(subject: Subject, clean: Tensor, mask: Tensor) -> None:
 @check("with every word at zero, the prompt does not matter", "See sites(): a layer or a stream may be missing.")
 def leak(subject: Subject) -> None:
     made, other = subject.generation(), subject.other_prompt()
-    swapped = type(made)(**{**_fields(made), "prompt": other, "tokens": subject.model.tokenize(other)})
+    swapped = replace(made, prompt=other, tokens=subject.model.tokenize(other))
     model, mask = subject.model, constant(subject, 0)
     # By bias: where other keys are attended too, scale leaves the words their share of the softmax.
     roles = encoder_roles(subject) if all(s.role == "text-encoder" for s in readers(model, mask.shape[-1])) else None
@@ -103,10 +106,6 @@ def leak(subject: Subject) -> None:
                        "text enters by another way than attention, which your documentation should say")
 
 
-def _fields(made: object) -> dict[str, object]:
-    return {name: getattr(made, name) for name in made.__dataclass_fields__}  # type: ignore[attr-defined]
-
-
 @check("gradients reach the mask of every token of the prompt",
        "replay must leave grad mode alone: no torch.no_grad() or inference_mode() in it, no .detach() on the way.")
 def gradient(subject: Subject) -> None:
@@ -118,7 +117,7 @@ def gradient(subject: Subject) -> None:
             states = subject.model.replay(subject.generation()).float()
             require(states.requires_grad, "no gradient comes through replay: it runs under no_grad or inference_mode, "
                     "or detaches; leave grad mode to the caller")
-            (states * _directions(states)).sum().backward()
+            (states * _directions(states)).sum().backward()  # type: ignore[no-untyped-call]
         missing = _without_gradient(subject, mask.grad)
         require(not missing, f"no gradient of {what} reaches the tokens {missing}: their key columns are not among "
                 "Site.keys, or another column stands in their place")

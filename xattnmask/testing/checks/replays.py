@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeAlias
+
 import torch
 from torch import Tensor
 
@@ -12,6 +16,8 @@ from ...sites import Site
 from ..check import Broken, NotApplicable, check, require
 from ..measuring import EXACT, ByPosition, difference, last_module, outputs_of, readers, same, watching
 from ..subject import Subject
+
+Enter: TypeAlias = Callable[[], AbstractContextManager[Any]]
 
 _REMEDY = ("replay is teacher-forced over what was generated: the same codes or latents, delays, text, padding masks "
            "and position numbers as in generate")
@@ -105,8 +111,9 @@ def history(subject: Subject) -> None:
         raise NotApplicable("no site has the role self: the context 'joint' alone is offered")
     with torch.no_grad(), record_history(model, tokens) as recorded:
         clean = model.replay(made)
-    for context, enter in (("none", lambda: no_history(model, tokens)),
-                           ("frozen", lambda: frozen_history(model, tokens, recorded))):
+    contexts: dict[str, Enter] = {"none": lambda: no_history(model, tokens),
+                                  "frozen": lambda: frozen_history(model, tokens, recorded)}
+    for context, enter in contexts.items():
         with enter(), torch.no_grad():
             before = model.replay(made)
         require(context == "none" or same(before, clean), "the recorded history does not give the replay again: "
@@ -124,10 +131,8 @@ def _sequence_only(subject: Subject) -> Generation:
     return subject.generation()
 
 
-def _masked_at_the_middle(subject: Subject, enter: object = None) -> tuple[Tensor, Tensor, int]:
+def _masked_at_the_middle(subject: Subject, enter: Enter = nullcontext) -> tuple[Tensor, Tensor, int]:
     """States without a mask and with zeros at the middle position alone, and which that is."""
-    from contextlib import nullcontext
-
     model, made = subject.model, _sequence_only(subject)
     if all(site.role == "text-encoder" for site in readers(model, len(made.tokens))):
         raise NotApplicable("no position reads the prompt by itself")
@@ -139,5 +144,5 @@ def _masked_at_the_middle(subject: Subject, enter: object = None) -> tuple[Tenso
     mask[:, at] = 0
     with torch.no_grad():
         clean = model.replay(made)
-        with patch(model, mask), enter() if callable(enter) else nullcontext():
+        with patch(model, mask), enter():
             return clean, model.replay(made), at

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -51,7 +53,7 @@ def _works(subject: Subject, where: str, share: float) -> None:
     require(moved > off, f"{where} a mask of zeros changes nothing: see Site.keys")
     mask = masks.constant(subject, 0.5).requires_grad_()
     with torch.enable_grad(), patch(subject.model, mask):
-        subject.model.replay(made).float().sum().backward()
+        subject.model.replay(made).float().sum().backward()  # type: ignore[no-untyped-call]
     require(mask.grad is not None and bool(torch.isfinite(mask.grad).all()), f"{where} no finite gradient reaches the "
             "mask")
 
@@ -80,7 +82,7 @@ def explanation(subject: Subject) -> None:
     from ...explainer import explain, regenerate
 
     made = subject.generation()
-    one_by_one = {"batched": False, "start": 0.0} if refuses_batches(subject) else {}
+    one_by_one: dict[str, Any] = {"batched": False, "start": 0.0} if refuses_batches(subject) else {}
     try:
         found = explain(subject.model, made, method="learned", steps=2, **one_by_one)
         sounds = regenerate(subject.model, made, found)
