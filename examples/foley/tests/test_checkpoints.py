@@ -84,14 +84,13 @@ def test_a_rendered_clip_is_taken_in_as_training_coded_it(model):
     assert torch.equal(taken.replay["codes"], encode(model.backbone.audio_encoder, audio[None])[0])
 
 
-@pytest.mark.parametrize(("heard", "silent"), [("bell", "rain"), ("siren", "dog")])
-def test_a_sound_that_is_taken_in_is_told_by_the_word_that_made_it(model, heard, silent):
-    """Of two sources that a prompt names, the one that sounds matters; the order of the two does not decide it."""
-    made = model.generate(f"the {heard}", seed=0, duration=2.0)
-    for prompt in (f"the {heard} while the {silent} plays", f"the {silent} while the {heard} plays"):
-        taken = model.encode(prompt, made.audio, made.sample_rate)
-        words = {word.text: word.importance for word in xm.explain(model, taken).words()}
-        assert words[heard] > words[silent], (prompt, words)
+def test_a_sound_of_the_models_own_is_explained_alike_when_it_is_taken_in(model):
+    """Coded anew, some of its codes are others; what made which part of it is not."""
+    made = model.generate("we hear a loud bell followed by the rain", seed=0)
+    taken = model.encode(made.prompt, made.audio, made.sample_rate)
+    before, after = (xm.explain(model, sound).word_importance() for sound in (made, taken))
+    assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.9
+    assert before.mean(0).argmax() == after.mean(0).argmax()
 
 
 def test_taking_a_word_away_takes_its_sound_away(model, judge):

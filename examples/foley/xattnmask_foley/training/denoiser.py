@@ -98,7 +98,7 @@ def denoising_loss(network: Any, noising: DDIMScheduler, given: dict[str, Any], 
     """Mean squared error of v, the steps drawn evenly."""
     count = noising.config.num_train_timesteps
     strata = (torch.arange(len(latents)) + torch.rand(len(latents))) / len(latents)
-    steps = (strata * count).long()[torch.randperm(len(latents))]
+    steps = (strata * count).long().clamp(max=count - 1)[torch.randperm(len(latents))]  # a sum may round up to 1
     noise = torch.randn_like(latents)
     wanted = noising.get_velocity(latents, noise, steps)
     found = network(noising.add_noise(latents, noise, steps), steps, **given, return_dict=False)[0]
