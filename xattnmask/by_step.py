@@ -49,7 +49,7 @@ def regenerate_steps(
     """Audio of ``generation`` made again, each step under its own part of ``mask`` [steps, times, tokens]."""
     assert explanation.steps is not None
     steps = [int(step) for step in explanation.steps]
-    with patch_steps(model, torch.from_numpy(np.ascontiguousarray(mask)), steps, **patching):
+    with patch_steps(model, torch.tensor(mask), steps, **patching):
         return model.regenerate(generation, seed).audio
 
 
