@@ -92,6 +92,7 @@ def test_zero_shot_labels_come_from_a_file(run, installed, captions, out, tmp_pa
     (("--world", "toy", "--judge", "toy", "--judge-checkpoint", "nowhere"), "judge 'toy' could not be loaded"),
     (("--world", "toy", "--checkpoint", "toy-smal"), "did you mean toy-small"),
     (("--world", "toy", "--metrics", "truth,fidelty"), "no metric 'fidelty'"),
+    (("--world", "toy", "--generate", "steps"), "--generate takes NAME=VALUE, each name once"),
     (("--prompts", "{folder}/nothing.csv"), "cannot read"), (("--prompts", "{folder}/empty.csv"), "holds no prompt"),
     (("--prompts", "{folder}/other.csv"), "has no column 'caption': it has id, text"),
     (("--world", "toy", "--out", "{folder}/empty.csv"), "is a file: give the name of a folder"),

@@ -17,6 +17,7 @@ from ..plugins.discovery import JUDGES, WORLDS, find
 from .evaluating import (
     CHECKPOINT,
     DURATION,
+    GENERATE,
     GUIDANCE,
     JUDGE,
     JUDGE_CHECKPOINT,
@@ -32,7 +33,7 @@ from .evaluating import (
     read_judge,
 )
 from .folder import output_folder
-from .method_list import parse_methods
+from .method_list import parse_methods, parse_settings
 from .shared import AS_JSON, DEBUG, DEVICE, DTYPE
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def evaluate(
     seed: int = SEED,
     duration: float | None = DURATION,
     guidance: float | None = GUIDANCE,
+    generate: list[str] = GENERATE,
     out: str = typer.Option("xattnmask-evaluation", metavar="DIR", help="Folder for the tables."),
     device: str = DEVICE,
     dtype: str = DTYPE,
@@ -80,6 +82,7 @@ def evaluate(
         find(JUDGES, judge)
     if world is not None:
         find(WORLDS, world)
+    settings = parse_settings(generate, "--generate")
     named, cases = parse_methods(methods), None if prompts is None else read_cases(Path(prompts))
     with output_folder(Path(out)) as folder, redirect_stdout(sys.stderr):
         from ..evaluation import evaluate as run  # only now: it needs torch
@@ -92,7 +95,8 @@ def evaluate(
                 load(model, checkpoint, device=device, dtype=dtype), cases, methods=named,
                 judge=read_judge(judge, judge_checkpoint, labels, device), world=world, out=folder, seed=seed,
                 metrics=None if metrics is None else metrics.split(","), duration=duration, guidance=guidance,
-                repeats=repeats, top=top, truth=truth, mask=mask, limit=limit, split=split, on_prompt=on_prompt)
+                generate=settings, repeats=repeats, top=top, truth=truth, mask=mask, limit=limit, split=split,
+                on_prompt=on_prompt)
     if share.main:
         _tell(found, folder, as_json)
 

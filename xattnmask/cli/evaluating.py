@@ -50,6 +50,9 @@ REPEATS = typer.Option(3, metavar="N", help="Sounds made again under each mask."
 SPLIT = typer.Option("test", metavar="NAME", help="Which captions of the world.")
 SEED = typer.Option(0, help="Seed of the sounds and of the explanations.")
 DURATION = typer.Option(None, metavar="S", help="Seconds of audio. (default: the model's)")
+GENERATE = typer.Option(
+    [], "--generate", metavar="NAME=VALUE", help="What else the model's generate takes, such as steps=50 for a "
+    "diffusion model. May be given several times.")
 GUIDANCE = typer.Option(None, metavar="G", help="Guidance scale. (default: the model's)")
 
 

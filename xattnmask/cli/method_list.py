@@ -1,8 +1,9 @@
-"""Attribution methods with settings, as they are typed."""
+"""Attribution methods and settings, as they are typed."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import SettingError
@@ -26,6 +27,15 @@ def parse_methods(text: str) -> dict[str, tuple[str, dict[str, Any]]]:
             raise SettingError(f"methods are NAME or NAME:SETTING=VALUE, each once, not {part!r}")
         find(METHODS, key)
         found[part] = key, {name: _value(value) for name, _, value in pairs}
+    return found
+
+
+def parse_settings(given: Sequence[str], option: str) -> dict[str, Any]:
+    """Settings that were typed as ``NAME=VALUE``; a value is read as JSON where it can be. Raises SettingError."""
+    pairs = [text.partition("=") for text in given]
+    found = {name: _value(value) for name, _, value in pairs}
+    if not all(name and sign and value for name, sign, value in pairs) or len(found) < len(pairs):
+        raise SettingError(f"{option} takes NAME=VALUE, each name once")
     return found
 
 

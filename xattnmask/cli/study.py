@@ -16,6 +16,7 @@ from ..plugins.discovery import JUDGES, WORLDS, find
 from .evaluating import (
     CHECKPOINT,
     DURATION,
+    GENERATE,
     GUIDANCE,
     JUDGE,
     JUDGE_CHECKPOINT,
@@ -31,6 +32,7 @@ from .evaluating import (
     read_judge,
 )
 from .folder import output_folder
+from .method_list import parse_settings
 from .shared import AS_JSON, DEBUG, DEVICE, DTYPE
 
 
@@ -51,6 +53,7 @@ def study(
     seed: int = SEED,
     duration: float | None = DURATION,
     guidance: float | None = GUIDANCE,
+    generate: list[str] = GENERATE,
     out: str = typer.Option("xattnmask-study", metavar="DIR", help="Folder for the table and the plot."),
     device: str = DEVICE,
     dtype: str = DTYPE,
@@ -68,6 +71,7 @@ def study(
         raise SettingError("give --prompts FILE or --world NAME, not both")
     if limit is not None and limit < 1:
         raise SettingError(f"limit must be at least 1, not {limit}")
+    settings = parse_settings(generate, "--generate")
     resolve(model, checkpoint)
     for group, key in ((JUDGES, judge), (WORLDS, world)):
         if key is not None:
@@ -79,7 +83,7 @@ def study(
         found = chosen.run(Setup(
             load(model, checkpoint, device=device, dtype=dtype), cases, None if world is None else load_world(world),
             read_judge(judge, judge_checkpoint, labels, device), folder, limit, split, seed, duration, guidance,
-            repeats, options, on_prompt))
+            repeats, options, on_prompt, settings))
         files = found.save(folder)
     if as_json:
         typer.echo(json.dumps({"study": name, "table": found.table, "notes": list(found.notes),

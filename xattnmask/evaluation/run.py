@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,9 @@ def evaluate(
     model: Adapter, prompts: Iterable[str | Case] | None = None, *, methods: Sequence[str] | Methods = ("learned",),
     judge: Judge | str | None = None, world: World | str | None = None, metrics: Sequence[str] | None = None,
     out: str | os.PathLike[str] | None = None, seed: int = 0, duration: float | None = None,
-    guidance: float | None = None, repeats: int = 3, top: int = 3, truth: str | None = None, mask: str = "own",
-    limit: int | None = None, split: str = "test", on_prompt: OnPrompt | None = None,
+    guidance: float | None = None, generate: Mapping[str, Any] | None = None, repeats: int = 3, top: int = 3,
+    truth: str | None = None, mask: str = "own", limit: int | None = None, split: str = "test",
+    on_prompt: OnPrompt | None = None,
 ) -> Evaluation:  # fmt: skip
     """Score attribution methods on many prompts. A prompt that fails is noted in its rows, and the others go on.
 
@@ -45,6 +46,7 @@ def evaluate(
         out: a folder for the tables and for going on after an interruption; by default nothing is written.
         seed: added to each case's own seed for its sound; the seed of the methods; the first of the regenerations.
         duration, guidance: as in :meth:`Adapter.generate`.
+        generate: what else the model's ``generate`` takes, such as the ``steps`` of a diffusion model.
         repeats: how often the sound is made again under each mask, from as many seeds.
         top: how many labels ``fid_f_top`` and ``fid_cf_top`` take.
         truth: whether importance is scored on a world's own sound, ``given`` to the model, whose truth is exact (the
@@ -68,7 +70,8 @@ def evaluate(
     world = registry.world(world) if isinstance(world, str) else world
     judge = load_judge(judge) if isinstance(judge, str) else judge
     cases = _cases(prompts, world, limit, split)
-    given = {name: value for name, value in (("duration", duration), ("guidance", guidance)) if value is not None}
+    named = {name: value for name, value in (("duration", duration), ("guidance", guidance)) if value is not None}
+    given = {**(generate or {}), **named}
     plan = Plan(checked_methods(methods), checked_metrics(metrics, judge is not None, world is not None), seed, repeats,
                 top, truth or ("given" if takes_sounds(model) else "generated"), mask, given)
     if plan.given_sounds and not takes_sounds(model):

@@ -32,6 +32,7 @@ class Setup:
         limit, split, seed, duration, guidance, repeats: as in :func:`xattnmask.evaluate`.
         options: what this study alone takes, text by name (see each study).
         on_prompt: called after each prompt with how many are done, of how many, and its rows.
+        generate: as in :func:`xattnmask.evaluate`.
     """
 
     model: Adapter
@@ -47,6 +48,7 @@ class Setup:
     repeats: int = 3
     options: Mapping[str, str] = field(default_factory=dict)
     on_prompt: OnPrompt | None = None
+    generate: Mapping[str, Any] = field(default_factory=dict)
 
     def cases(self, default: int) -> list[Case]:
         """The prompts to run on; of a world ``default`` of them when no limit is given."""
@@ -59,7 +61,7 @@ class Setup:
     def sound_settings(self) -> dict[str, Any]:
         """Arguments of ``generate`` that were given."""
         given = {"duration": self.duration, "guidance": self.guidance}
-        return {name: value for name, value in given.items() if value is not None}
+        return {**self.generate, **{name: value for name, value in given.items() if value is not None}}
 
     def told(self, done: int, total: int, rows: Sequence[dict[str, Any]]) -> None:
         """Say that a prompt is done."""

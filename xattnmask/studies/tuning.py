@@ -62,7 +62,8 @@ class Tuning(Study):
         best = settings_of(search.best_params)
         found = evaluate(
             setup.model, tested, methods={"default": ("learned", {}), "tuned": ("learned", best)}, judge=setup.judge,
-            world=setup.world, seed=setup.seed, duration=setup.duration, guidance=setup.guidance, repeats=setup.repeats)
+            world=setup.world, seed=setup.seed, duration=setup.duration, guidance=setup.guidance,
+            generate=setup.generate, repeats=setup.repeats)
         rows = [{"trial": trial.number, **settings_of(trial.params), goal: _signed(goal, trial.value)}
                 for trial in search.trials if trial.value is not None]
         chosen = markdown([{"setting": name, "tuned": f"{value:.4g}" if isinstance(value, float) else str(value)}
@@ -104,7 +105,7 @@ def _score(setup: Setup, cases: Sequence[Case], goal: str, settings: dict[str, A
     found = evaluate(
         setup.model, cases, methods={"tried": ("learned", settings)}, judge=setup.judge, world=setup.world,
         metrics=["truth" if goal in ("frame_auc", "frame_ap", "word_auc") else "fidelity"], seed=setup.seed,
-        duration=setup.duration, guidance=setup.guidance, repeats=setup.repeats)
+        duration=setup.duration, guidance=setup.guidance, generate=setup.generate, repeats=setup.repeats)
     if found.errors:
         return float("nan")
     return _signed(goal, float(np.nanmean(found[goal])))

@@ -32,7 +32,8 @@ class VariantStudy(Study):
         found = evaluate(
             setup.model, setup.prompts, methods=variants, judge=setup.judge, world=setup.world, seed=setup.seed,
             out=None if setup.out is None else setup.out / "evaluation", duration=setup.duration,
-            guidance=setup.guidance, repeats=setup.repeats, limit=limit, split=setup.split, on_prompt=setup.on_prompt)
+            guidance=setup.guidance, generate=setup.generate, repeats=setup.repeats, limit=limit, split=setup.split,
+            on_prompt=setup.on_prompt)
         rows = [{name: value for name, value in row.items() if name != "words"} for row in found]
         return Finding(self.name, rows, found.to_markdown(), panels_of(found), _notes(found))
 

@@ -32,7 +32,8 @@ class Ear(xm.Judge):
 @pytest.mark.parametrize("key", ["audioldm", "audioldm2", "stable-audio"])
 def test_every_metric(models, key):
     methods = {"learned": ("learned", SETTINGS)}
-    found = xm.evaluate(models(key), [PROMPT], methods=methods, judge=Ear(), metrics=METRICS, duration=0.6, repeats=2)
+    found = xm.evaluate(models(key), [PROMPT], methods=methods, judge=Ear(), metrics=METRICS, duration=0.6, repeats=2,
+                        generate={"steps": 3})
     (row,) = found
     assert row["error"] is None
     scores = [row[name] for name in ("fid_f", "fid_cf", "kl_f", "kl_cf", "deletion", "insertion", "infidelity")]
@@ -49,11 +50,12 @@ def test_other_seeds_make_other_sounds_under_the_same_mask(models):
 
 
 def test_layers_and_sanity_run_on_a_denoiser(models):
-    setup = Setup(models("stable-audio"), [xm.Case(PROMPT)], judge=Ear(), duration=0.6, repeats=1)
+    setup = Setup(models("stable-audio"), [xm.Case(PROMPT)], judge=Ear(), duration=0.6, repeats=1,
+                  generate={"steps": 3})
     layers = load_study("layers").run(setup)
     assert [row["error"] for row in layers.rows] == [None] * len(layers.rows) and len(layers.rows) > 4
     sanity = load_study("sanity").run(Setup(models("stable-audio"), [xm.Case(PROMPT)], duration=0.6,
-                                            options={"methods": "leave-one-out", "stages": "2"}))
+                                            options={"methods": "leave-one-out", "stages": "2"}, generate={"steps": 3}))
     assert len(sanity.rows) == 2 and all(abs(row["similarity"]) <= 1 for row in sanity.rows)
     with pytest.raises(xm.SettingError, match="one context"):
         load_study("context").run(setup)
