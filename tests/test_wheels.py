@@ -58,7 +58,7 @@ def test_every_distribution_has_a_wheel(wheels):
 
 def test_the_code_is_that_of_the_wheels(clean):
     code = "import xattnmask, json; print(json.dumps([xattnmask.__file__, xattnmask.__version__]))"
-    file, version = json.loads(run(clean / "python", "-c", code))
+    file, version = json.loads(run(clean / "python", "-c", code, cwd=clean))
     assert Path(file).is_relative_to(clean.parent) and version == "0.1.0"
     assert (Path(file).parent / "py.typed").is_file()
 

@@ -140,12 +140,8 @@ def test_gradient_checkpointing_of_the_library(musicgen):
     plain, once = gradient()
     musicgen.backbone.requires_grad_(True)
     musicgen.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    decoder.train()
-    for module in decoder.modules():
-        if isinstance(module, torch.nn.Dropout) or hasattr(module, "layerdrop"):
-            module.eval()
-    for module in decoder.modules():
-        for name in ("dropout", "attention_dropout", "activation_dropout", "layerdrop"):
+    for module in decoder.train().modules():  # checkpoints in training mode alone
+        for name in ("p", "dropout", "attention_dropout", "activation_dropout", "layerdrop"):
             if isinstance(getattr(module, name, None), float):
                 setattr(module, name, 0.0)
     kept, twice = gradient()
