@@ -72,18 +72,17 @@ class MelSpectrogram:
         sound[: len(heard)] = heard
         around = self.window - self.hop
         mirrored = np.pad(sound, (around // 2, around - around // 2), mode="reflect")
-        found: npt.NDArray[np.float32] = spectrogram(
+        found = spectrogram(
             mirrored, window_function(self.window, "hann"), frame_length=self.window, hop_length=self.hop, center=False,
             mel_filters=self._filters, mel_floor=self.floor, log_mel="log",
         )  # fmt: skip
-        return found.T
+        return np.asarray(found.T, dtype=np.float32)
 
     def edges(self) -> npt.NDArray[np.float64]:
         """Where one band begins to be nearer than the one before, in Hz, [bands + 1]."""
-        low, high = hertz_to_mel(np.array([self.lowest, self.highest]), "slaney")
+        low, high = (float(hertz_to_mel(float(edge), "slaney")) for edge in (self.lowest, self.highest))
         middles = low + (np.arange(self.bands + 1) + 0.5) * (high - low) / (self.bands + 1)
-        found: npt.NDArray[np.float64] = mel_to_hertz(middles, "slaney")
-        return found
+        return np.asarray(mel_to_hertz(middles, "slaney"), dtype=np.float64)
 
     @cached_property
     def _filters(self) -> npt.NDArray[np.float64]:

@@ -56,5 +56,6 @@ class SpectrogramAdapter(PipelineAdapter):
     def encode_sound(self, rows: np.ndarray, columns: int) -> Tensor:
         vae = self.backbone["vae"]
         spectrogram = torch.from_numpy(self.mel(rows[0], columns * self.pipeline.vae_scale_factor))
-        latents: Tensor = vae.encode(spectrogram[None, None].to(self.device, vae.dtype)).latent_dist.mode()
-        return latents * vae.config.scaling_factor
+        mean = vae.encode(spectrogram[None, None].to(self.device, vae.dtype)).latent_dist.mode()
+        latents: Tensor = mean * vae.config.scaling_factor
+        return latents
