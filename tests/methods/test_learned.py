@@ -257,7 +257,7 @@ def test_nothing_grows(toy_model, sound):
     for index in range(30):
         attribute(toy_model, sound, steps=2, context=("none", "frozen", "joint")[index % 3])
     after, objects_after = tensors()
-    assert state(toy_model) == hooks and after == count
+    assert state(toy_model) == hooks and after <= count  # other tests' may be gone by now
     assert objects_after - objects < 100
 
 

@@ -21,7 +21,7 @@ class Empty:
 
 
 @pytest.mark.parametrize(("kind", "given", "message"), [
-    (LearnedSettings, {"step": 3}, "method 'some' has no setting 'step'; did you mean steps?"),
+    (LearnedSettings, {"step": 3}, "method 'some' has no setting 'step'; did you mean steps or per_step?"),
     (LearnedSettings, {"temprature": 3}, "did you mean temperature or temperature_end?"),
     (AttentionSettings, {"zone": 1}, "method 'some' has no setting 'zone'; it has: denoising_steps, "),
     (Empty, {"x": 1}, "method 'some' has no setting 'x'; it has: none"),

@@ -11,7 +11,7 @@ from transformers.audio_utils import spectrogram
 from xattnmask_foley.training import autoencoder, clap, conditions, denoiser, diffusion, loop, text, vocoder
 from xattnmask_foley.training.corpus import TRAIN, captions
 from xattnmask_foley.training.meaning import FACTS, meaning
-from xattnmask_foley.training.spectrogram import BANDS, FLOOR, FRAMES, HOP, WINDOW, _filters, log_mel
+from xattnmask_foley.training.spectrogram import BANDS, FLOOR, FRAMES, HOP, WINDOW, filters, log_mel
 from xattnmask_foley.training.tokenizer import build as build_t5
 from xattnmask_foley.training.tokenizer import build_roberta
 from xattnmask_foley.world import SOURCES, parse
@@ -83,7 +83,7 @@ def test_log_mel_is_what_transformers_computes_in_float64():
     margin = (WINDOW - HOP) // 2
     expected = spectrogram(
         np.pad(audio, margin, mode="reflect"), np.hanning(WINDOW + 1)[:-1], WINDOW, HOP, power=1.0, center=False,
-        mel_filters=_filters().double().numpy(), mel_floor=FLOOR, log_mel="log",
+        melfilters=filters().double().numpy(), mel_floor=FLOOR, log_mel="log",
     )  # fmt: skip
     found = log_mel(torch.from_numpy(audio)[None].float())
     assert found.shape == (1, FRAMES, BANDS)

@@ -17,19 +17,19 @@ FLOOR = 1e-5
 """Magnitude that counts as silence, AudioLDM's."""
 
 
-def log_mel(audio: Tensor) -> Tensor:
-    """Natural logarithm of mel magnitudes, float32 [batch, samples // HOP, BANDS], of [batch, samples] at 16 kHz."""
-    margin = (WINDOW - HOP) // 2
+def log_mel(audio: Tensor, *, window: int = WINDOW, hop: int = HOP, floor: float = FLOOR) -> Tensor:
+    """Natural logarithm of mel magnitudes, float32 [batch, samples // hop, BANDS], of [batch, samples] at 16 kHz."""
+    margin = (window - hop) // 2
     padded = F.pad(audio[:, None], (margin, margin), mode="reflect")[:, 0]
-    window = torch.hann_window(WINDOW)
-    spectrum = torch.stft(padded, WINDOW, HOP, window=window, center=False, return_complex=True)
+    spectrum = torch.stft(padded, window, hop, window=torch.hann_window(window), center=False, return_complex=True)
     magnitude = torch.sqrt(spectrum.real**2 + spectrum.imag**2 + 1e-9)
-    return torch.log((_filters().T @ magnitude).clamp_min(FLOOR)).transpose(1, 2)
+    return torch.log((filters(window).T @ magnitude).clamp_min(floor)).transpose(1, 2)
 
 
 @cache
-def _filters() -> Tensor:
+def filters(window: int = WINDOW) -> Tensor:
+    """The mel bands, float32 [frequencies, BANDS]."""
     bands = mel_filter_bank(
-        WINDOW // 2 + 1, BANDS, 0.0, SAMPLE_RATE / 2, SAMPLE_RATE, norm="slaney", mel_scale="slaney"
+        window // 2 + 1, BANDS, 0.0, SAMPLE_RATE / 2, SAMPLE_RATE, norm="slaney", mel_scale="slaney"
     )
     return torch.tensor(bands, dtype=torch.float32)

@@ -35,8 +35,13 @@ BATCH, CROP = 12, 32
 EDGE = 2
 """Frames at the ends of a crop that its surroundings would have changed."""
 LR = 1e-3
-HEARD_AGAIN = 0.5
-"""Weight of how far the sound's own spectrogram is from the one it was made of."""
+HEARD_AGAIN = 3.0
+"""Weight of how far the sound's mel spectrograms are from those of what was wanted; the waves themselves, whose phases
+a spectrogram does not tell, can never agree."""
+AUDIBLE = 3e-4
+"""Mel magnitude below which a difference does not count."""
+_VIEWS = ((512, 128), (1024, 256), (2048, 512))
+"""Windows and hops of the spectrograms that are compared."""
 
 
 def untrained() -> SpeechT5HifiGan:
@@ -44,7 +49,7 @@ def untrained() -> SpeechT5HifiGan:
     return SpeechT5HifiGan(SpeechT5HifiGanConfig(**CONFIG))
 
 
-def train(folder: Path, autoencoder: AutoencoderKL, steps: int = 2500, seed: int = 6) -> SpeechT5HifiGan:
+def train(folder: Path, autoencoder: AutoencoderKL, steps: int = 7500, seed: int = 6) -> SpeechT5HifiGan:
     """Train, or go on training, and return the vocoder."""
     torch.manual_seed(seed)
     model = untrained().train()
@@ -57,6 +62,12 @@ def train(folder: Path, autoencoder: AutoencoderKL, steps: int = 2500, seed: int
             model.scale.copy_(mels.std((0, 1)))
         loop.run(lambda _: _step(model, optimizer, audio, mels, again))
     return model.eval().requires_grad_(False)
+
+
+def mel_loss(made: Tensor, wanted: Tensor) -> Tensor:
+    """Mean difference of log-mel spectrograms of several windows, in nats, of audio [batch, samples]."""
+    both = [[log_mel(x, window=w, hop=h, floor=AUDIBLE) for x in (made, wanted)] for w, h in _VIEWS]
+    return torch.stack([F.l1_loss(*pair) for pair in both]).mean()
 
 
 def _pool(autoencoder: AutoencoderKL) -> tuple[Tensor, Tensor, Tensor]:
@@ -80,7 +91,7 @@ def _step(
     inner = slice(EDGE * HOP, -EDGE * HOP)
     made, wanted = model(given)[:, inner], wanted[:, inner]
     spectral = spectral_loss(made[:, None], wanted[:, None], FINE_WINDOWS)
-    heard = F.l1_loss(log_mel(made), log_mel(wanted))
+    heard = mel_loss(made, wanted)
     optimizer.zero_grad()
     (spectral + HEARD_AGAIN * heard).backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
