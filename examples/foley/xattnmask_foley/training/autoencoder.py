@@ -51,19 +51,19 @@ def train(folder: Path, steps: int = 1600, seed: int = 5) -> AutoencoderKL:
     optimizer = torch.optim.AdamW(both.parameters(), lr=LR, betas=(0.9, 0.98), weight_decay=1e-3)
     loop = Loop(folder, both, optimizer, steps=steps, lr=LR)
     if loop.start < steps:
-        mels, active = pool()
+        mels, active = pool(POOL)
         if loop.start == 0:
             start_at_mean(model, mels)
         loop.run(lambda _: _step(model, probe, optimizer, *_crops(mels, active)))
     model.eval().requires_grad_(False)
     factor = folder / "factor.pt"
     if not factor.exists():
-        torch.save(1 / _spread(model, pool(256)[0]), factor)
+        torch.save(1 / _spread(model, pool(min(POOL, 256))[0]), factor)
     model.register_to_config(scaling_factor=float(torch.load(factor, weights_only=True)))
     return model
 
 
-def pool(count: int = POOL) -> tuple[Tensor, Tensor]:
+def pool(count: int) -> tuple[Tensor, Tensor]:
     """Of training clips: log-mels [count, frames, bands], and activity [count, columns of the latents, sources]."""
     audio, active = audio_pool(TRAIN, count)
     mels = torch.cat([log_mel(torch.from_numpy(part)) for part in np.array_split(audio, max(1, count // 100))])
