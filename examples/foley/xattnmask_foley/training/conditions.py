@@ -53,6 +53,7 @@ class TwoTexts(nn.Module):
         super().__init__()
         self.clap, self.t5 = clap, t5
         self.tokenizer, self.roberta = build_t5(), build_roberta()
+        self.tokenizer.model_max_length = t5.config.n_positions  # the pipeline cuts there, and has to know where
         self.projection = AudioLDM2ProjectionModel(clap.config.projection_dim, t5.config.d_model, WIDTH)
         nn.init.normal_(self.projection.sos_embed)  # all ones as diffusers starts them, one like the other
         for mark in (self.projection.eos_embed, self.projection.sos_embed_1, self.projection.eos_embed_1):

@@ -20,12 +20,14 @@ from .corpus import BABBLE
 from .loop import Loop
 
 POOL = 12_000
-BATCH = 16
+BATCH = 24
 LR = 1e-3
 AVERAGED = 0.998
 """What is kept is a running average of the weights, which a step moves by the rest."""
 NO_TEXT = 0.1
 UNHEARD = 4.0
+# Nothing but the padding of its convolutions tells a UNet where in the clip it is. With two levels it never learned which
+# source comes first (order right in 43 % of 14 clips); with three the clip's ends are in sight everywhere.
 _SHAPE = {
     "sample_size": 25,
     "in_channels": autoencoder.CONFIG["latent_channels"],
@@ -33,12 +35,12 @@ _SHAPE = {
     "layers_per_block": 1,
     "norm_num_groups": 8,
     "attention_head_dim": 4,
-    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
 }
 
 
-_CHANNELS, _CHANNELS_OF_POOLED = (64, 88), (48, 80)
+_CHANNELS, _CHANNELS_OF_POOLED = (48, 64, 96), (32, 48, 64)
 
 
 def scheduler() -> DDIMScheduler:
