@@ -50,6 +50,7 @@ SUITES: dict[str, dict[str, Case]] = {
     },
     "paper": {
         "learned mask (default)": ("learned", {}),
+        "learned mask from 1/2, 5 steps": ("learned", {**COLD, "steps": 5}),
         "the authors' procedure": ("learned", {"preset": "paper"}),
     },
     "learned": {
