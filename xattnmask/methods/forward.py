@@ -103,7 +103,8 @@ def masked_forward(
 
     Args:
         model: the adapter that made ``generation``.
-        by: a mask's columns: the ``word``s of the prompt, in the order of ``generation.words``, or its ``token``s.
+        by: a mask's columns: one for each ``word`` of the prompt, in the order of ``generation.words``, or for each
+            ``token``.
         score: how well a masked state holds on to the unmasked one. ``cosine`` of the two; ``error``, 1 less the
             squared error relative to that of the model that reads no token; ``advance``, see
             :func:`xattnmask.objective.advance`. By default ``cosine`` for autoregressive models, ``error`` for

@@ -223,7 +223,8 @@ class _Optimisation:
             return self.settings.start
         if self.settings.parameters != "logits":
             return 0.0
-        return self._effects().unflatten(0, (self.copies, -1)).mean(0)
+        effects = self._effects()
+        return effects.reshape(self.copies, -1, effects.shape[1]).mean(0)
 
     def _effects(self) -> Tensor:
         """Logits [positions, tokens] of a mask that is as high as a word's own effect, in orders of magnitude.
