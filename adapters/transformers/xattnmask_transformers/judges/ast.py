@@ -35,7 +35,7 @@ class AST(Judge):
 
     def _probabilities(self, window: np.ndarray) -> torch.Tensor:
         inputs = self.extractor(window, sampling_rate=self.extractor.sampling_rate, return_tensors="pt")
-        logits = self.model(inputs["input_values"].to(self.model.device)).logits[0]
+        logits: torch.Tensor = self.model(inputs["input_values"].to(self.model.device)).logits[0]
         return logits.sigmoid() if self.multilabel else logits.softmax(-1)
 
 
