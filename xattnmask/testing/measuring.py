@@ -78,10 +78,18 @@ def watching(model: Adapter, sites: Sequence[Site], intervention: Intervention) 
 
 
 def last_module(model: Adapter, run: Callable[[], Any]) -> nn.Module | None:
-    """The last of the backbone's innermost modules that ``run`` calls."""
+    """The last of the backbone's innermost modules that ``run`` calls and that gives something but zeros.
+
+    A branch whose weights are still zero, as some networks start their last one, tells nothing of what came before.
+    """
     seen: list[nn.Module] = []
+
+    def note(module: nn.Module, _: Any, output: Any) -> None:
+        if not isinstance(output, Tensor) or output.any():
+            seen.append(module)
+
     innermost = [module for module in model.backbone.modules() if not any(module.children())]
-    handles = [module.register_forward_hook(lambda module, *_: seen.append(module)) for module in innermost]
+    handles = [module.register_forward_hook(note) for module in innermost]
     try:
         run()
     finally:
