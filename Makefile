@@ -1,7 +1,7 @@
 # The whole set-up. `make demo` and `make test` need Python 3.10 or newer, make and a package index; nothing else.
 #
 #   make demo       explain a prompt with the bundled model  (PROMPT="..." OUT=folder for others)
-#   make test       run all tests                            (PYTEST="-k grammar" for some of them)
+#   make test       run all tests                            (PYTEST="-k grammar" for some of them; JOBS=0 for one process)
 #   make audiocraft install audiocraft beside the rest, for the models audiogen and musicgen-audiocraft
 #   make lint       ruff and mypy
 #   make format     the same, mending what can be mended
@@ -18,6 +18,7 @@ VENV ?= .venv
 PROMPT ?= we hear a loud bell followed by the rain
 OUT ?= out/demo
 PYTEST ?=
+JOBS ?= 2
 BENCH ?= quality
 
 BIN := $(VENV)/bin
@@ -39,7 +40,7 @@ demo: $(VENV)/.run
 	OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 $(BIN)/xattnmask explain "$(PROMPT)" --out "$(OUT)"
 
 test: $(VENV)/.test
-	$(QUIET) $(BIN)/python -m pytest $(PYTEST)
+	$(QUIET) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST)
 
 audiocraft: $(VENV)/.audiocraft
 
