@@ -185,7 +185,7 @@ def spectral_loss(made: Tensor, wanted: Tensor, windows: Sequence[int] = _WINDOW
     """
     total = made.new_zeros(())
     for window in windows:
-        a, b = (_magnitude(x[:, 0], window) for x in (made, wanted))
+        a, b = (magnitude(x[:, 0], window) for x in (made, wanted))
         log_a, log_b, sounding = torch.log(a + 1e-6), torch.log(b + 1e-6), b > _FLOOR
         missed = _mean_where(sounding, (log_a - log_b).abs())
         added = _mean_where(~sounding, torch.relu(log_a - math.log(_FLOOR)))
@@ -213,8 +213,8 @@ class MelProbe(torch.nn.Module):
     def forward(self, latent: Tensor, audio: Tensor) -> Tensor:
         """Squared error of the read frames, as a share of their variance."""
         hop = audio.shape[-1] // latent.shape[-1] // _MEL_STEPS
-        magnitude = _magnitude(audio[:, 0], 512, hop)[..., :-1]
-        frames = torch.log(self.mel.T @ magnitude**2 + 1e-6)
+        spectrum = magnitude(audio[:, 0], 512, hop)[..., :-1]
+        frames = torch.log(self.mel.T @ spectrum**2 + 1e-6)
         wanted = frames.unflatten(-1, (-1, _MEL_STEPS)).permute(0, 2, 1, 3).flatten(2) / 4 + 1.5
         return F.mse_loss(self.map(latent.transpose(1, 2)), wanted) / wanted.var()
 
@@ -238,7 +238,8 @@ class SourceProbe(torch.nn.Module):
         return 2 * torch.stack(errors).sum()
 
 
-def _magnitude(audio: Tensor, window: int, hop: int | None = None) -> Tensor:
+def magnitude(audio: Tensor, window: int, hop: int | None = None) -> Tensor:
+    """Magnitudes [batch, frequencies, frames] of audio [batch, samples]; a sine's highest is its amplitude."""
     hann = torch.hann_window(window)
     spectrum = torch.stft(audio, window, hop or window // 4, window=hann, return_complex=True)
     return torch.sqrt(spectrum.real**2 + spectrum.imag**2 + 1e-12) / (hann.sum() / 2)

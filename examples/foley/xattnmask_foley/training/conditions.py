@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from transformers import ClapModel, GPT2Config, GPT2LMHeadModel, T5EncoderModel
 
 from ..world import SOURCES, sample_caption
+from ..world.grammar import FORWARD, REVERSE
 from . import clap as clap_stage
 from .corpus import BABBLE, TRAIN
 from .loop import Loop
@@ -22,7 +23,7 @@ from .tokenizer import build_roberta
 
 WIDTH, MADE = 96, 8
 """Of GPT-2's states, and how many of them it makes of a text."""
-STEPS, BATCH, LR = 800, 64, 1e-3
+STEPS, BATCH, LR = 2400, 32, 1e-3
 
 
 class Condition(Protocol):
@@ -102,7 +103,9 @@ class TwoTexts(nn.Module):
 def train(folder: Path, clap: ClapModel, t5: T5EncoderModel, seed: int = 8) -> TwoTexts:
     """Train GPT-2 and its projection, or go on training them: each state it makes tells what an eighth sounds like.
 
-    AudioLDM2's learned to tell features of the audio itself (its paper, 3.2); ours is asked for their causes.
+    AudioLDM2's learned to tell features of the audio itself (its paper, 3.2); ours is asked for their causes. Beside
+    each caption that has an order it is told the one in the other order, or ``after`` is never learned: it is one
+    connector of several, and only its own state tells that what is named first sounds last.
     """
     torch.manual_seed(seed)
     texts = TwoTexts(clap, t5)
@@ -114,9 +117,10 @@ def train(folder: Path, clap: ClapModel, t5: T5EncoderModel, seed: int = 8) -> T
     def step(i: int) -> dict[str, float]:
         rng = np.random.default_rng([TRAIN, seed, i])
         said = [sample_caption(rng, babble=BABBLE) for _ in range(BATCH)]
-        heard = [caption.text for caption in said]
+        ordered = [caption for caption in said if caption.arrangement in (FORWARD, REVERSE)]
+        heard = [caption.text for caption in said] + [clap_stage.turned(caption) for caption in ordered]
         states, mask = texts.read(heard, clap_stage.UNHEARD)
-        wanted = meaning(said).repeat_interleave(MADE // SIDES, 1)
+        wanted = torch.cat([meaning(said), meaning(ordered).flip(1)]).repeat_interleave(MADE // SIDES, 1)
         logits = probe(texts.made(heard, states, mask, clap_stage.UNHEARD))
         loss = 100 * F.binary_cross_entropy_with_logits(logits, wanted)
         optimizer.zero_grad()

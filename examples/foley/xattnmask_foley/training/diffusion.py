@@ -15,7 +15,7 @@ from .export import rounded
 from .tokenizer import build as build_t5
 from .tokenizer import build_roberta
 
-STEPS = {"foley-audioldm2": 6000, "foley-audioldm": 6000}
+STEPS = {"foley-audioldm2": 8500, "foley-audioldm": 6000}
 SEEDS = {"foley-audioldm2": 9, "foley-audioldm": 10}
 
 
