@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -18,13 +18,14 @@ from ..generation import Generation
 from ..masks import MaskParameters, Sampling, Temperature, build_parameters, probabilities, sample
 from ..masks.parameters import KINDS, Kind
 from ..masks.sampling import SAMPLINGS
-from ..objective import OBJECTIVES, SIMILARITIES, Objective, Similarity, Terms, batch_masks, penalty, terms
+from ..objective import OBJECTIVES, SIMILARITIES, Objective, Similarity, Terms, batch_masks, distances, penalty, terms
 from ..patching import RULES, Layers, Rule
 from ..plugins.hookspecs import hookimpl
 from ..replaying import CONTEXTS, DEPTHS, Context, Depth, View, build_replayer, check_choice, frozen_weights, in_force
 from .base import Attribution, Method, OnStep
 from .leave_one_out import effects, groups_of
 from .settings import check_range, check_whole, settings_of
+from .target_size import AdaptiveAlpha, TargetSize, check_target_size, share_above
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class LearnedSettings(View):
         similarity: how states are compared, ``cosine`` (the paper; the default for autoregressive models) or ``error``
             for squared errors relative to what all tokens together change (the default for diffusion models).
         alpha, beta: weights of the mask's L1 and L2 norms.
+        target_size: the mean that the mask is to have, above 0 and below 1: alpha is then only where the weight of the
+            L1 norm starts, and is adapted at each step. ``auto`` takes the share of cells whose word has there by
+            itself a hundredth of the largest effect, which needs no tuning. By default alpha stays as it is.
         parameters: ``logits``, ``mlp`` or ``mlp-history``.
         per_step: of a diffusion model, a mask for each denoising step, or one that all steps share (``logits`` only).
         start: first value of every logit (``logits`` only), or ``leave-one-out`` to start from what each word does by
@@ -70,6 +74,7 @@ class LearnedSettings(View):
     similarity: Similarity | None = None
     alpha: float = 1e-3
     beta: float = 0.1
+    target_size: TargetSize | None = None
     parameters: Kind = "logits"
     per_step: bool = True
     start: float | Literal["leave-one-out"] = "leave-one-out"
@@ -91,6 +96,9 @@ class LearnedSettings(View):
             check_range("lr", self.lr, 1e-9)
         if self.start != LEAVE_ONE_OUT:
             check_range("start", self.start, -float("inf"))  # type: ignore[arg-type]
+        check_target_size(self.target_size)
+        if self.target_size is not None and self.preset == "paper":
+            raise SettingError("target_size adapts alpha, which preset 'paper' fixes: leave one of them out")
         for name in ("weight_decay", "alpha", "beta", "tolerance"):
             check_range(name, getattr(self, name), 0)
         for name, choices in _CHOICES.items():
@@ -151,11 +159,12 @@ class LearnedMask(Method):
                 for name, value in values.items():
                     losses.setdefault(name, []).append(value)
                 on_step(StepEvent(step, chosen.steps, values))
-                if _settled(losses["total"], chosen, run.positions):
+                if _settled(losses["total"], chosen, run.positions) and run.at_target(losses["size"], chosen.patience):
                     break
             importance = run.importance(step)
         # from leave-one-out it goes a few steps and not until it settles, so there is nothing to say
-        converged = None if chosen.start == LEAVE_ONE_OUT else _levelled_off(losses["total"], run.positions)
+        levelled = _levelled_off(losses["total"], run.positions) and run.at_target(losses["size"])
+        converged = None if chosen.start == LEAVE_ONE_OUT else levelled
         return Attribution(importance, in_force(run.settings, run.replayer), losses, converged, run.replayer.grid)
 
 
@@ -182,6 +191,7 @@ class _Optimisation:
         self.copies = self._copies()
         self.parameters = build_parameters(s.parameters, self.model, self.generation, self.positions // self.copies,
                                            seed=self.seed, start=self._start())
+        self.adaptive = None if s.target_size is None else self._adaptive(s.target_size)
         assert s.lr is not None
         self.optimizer = torch.optim.Adam(self.parameters.parameters(), lr=s.lr, weight_decay=s.weight_decay)
         self.generator = torch.Generator().manual_seed(self.seed)
@@ -189,10 +199,12 @@ class _Optimisation:
     def step(self, index: int) -> dict[str, float]:
         """One step of the optimiser; returns the loss and its parts as numbers.
 
-        ``total`` is the sum that is minimised, ``factual``, ``counterfactual`` and ``size`` are means.
+        ``total`` is the sum that is minimised, ``factual``, ``counterfactual`` and ``size`` are means; with a target
+        size also ``alpha``, that of this step.
         """
         self.optimizer.zero_grad()
         sums: dict[str, float] = {}
+        alpha = self.settings.alpha if self.adaptive is None else self.adaptive.alpha
         for number, part in enumerate(self.replayer.parts):
             with torch.enable_grad():
                 logits = self._logits(index)
@@ -200,7 +212,7 @@ class _Optimisation:
                 loss = found.total
                 if number == 0:  # it is on the whole mask, so once is enough
                     likely = probabilities(logits, self.settings.sampling, self._temperature(index))
-                    price = penalty(likely, alpha=self.settings.alpha, beta=self.settings.beta)
+                    price = penalty(likely, alpha=alpha, beta=self.settings.beta)
                     loss = loss + price
                 _check_finite(loss, "loss", index)
                 torch.autograd.backward(loss)
@@ -208,7 +220,22 @@ class _Optimisation:
                 sums[name] = sums.get(name, 0.0) + value
         self.optimizer.step()
         means = {name: value / self.positions for name, value in sums.items()}
-        return {"total": sum(sums.values()) + price.item(), **means, "size": likely.mean().item()}
+        found = {"total": sum(sums.values()) + price.item(), **means, "size": likely.mean().item()}
+        if self.adaptive is None:
+            return found
+        self.adaptive.update(found["size"])
+        return {**found, "alpha": alpha}
+
+    def at_target(self, sizes: Sequence[float], last: int = 1) -> bool:
+        """Whether the last sizes are at the target; true where there is none."""
+        return self.adaptive is None or self.adaptive.reached(sizes[-last:])
+
+    def _adaptive(self, target: TargetSize) -> AdaptiveAlpha:
+        size = share_above(self._effects, PIVOT) if isinstance(target, str) else target
+        self.settings = replace(self.settings, target_size=size)
+        blank = self.replayer.blank() if self.blank is None else self.blank
+        lost = distances(blank[None], self.target, self.blank).mean().item()
+        return AdaptiveAlpha(self.settings.alpha, size, max(lost, 1e-6) / self.replayer.num_tokens)
 
     def _copies(self) -> int:
         """How many times the learned rows stand in the mask: once, or once for each denoising step that shares them."""
@@ -219,24 +246,28 @@ class _Optimisation:
         return len(self.replayer.grid.steps)
 
     def _start(self) -> float | Tensor:
+        """The first logits: from leave-one-out as high as a word's own effect, in orders of magnitude.
+
+        What does ``PIVOT`` of what the strongest word does at the strongest position stands at 1/2.
+        """
         if not isinstance(self.settings.start, str):
             return self.settings.start
         if self.settings.parameters != "logits":
             return 0.0
-        effects = self._effects()
-        return effects.reshape(self.copies, -1, effects.shape[1]).mean(0)
+        found = self._effects
+        logits = SPREAD * torch.log(found.clamp_min(1e-7) / (PIVOT * found.max()).clamp_min(1e-7))
+        return logits.reshape(self.copies, -1, logits.shape[1]).mean(0)
 
+    @cached_property
     def _effects(self) -> Tensor:
-        """Logits [positions, tokens] of a mask that is as high as a word's own effect, in orders of magnitude.
+        """What each token's word does by itself, [positions, tokens].
 
-        One that does ``PIVOT`` of what the strongest word does at the strongest position stands at 1/2. The past
-        follows (context ``joint``): what a word did before counts where it still sounds.
+        The past follows (context ``joint``): what a word did before counts where it still sounds.
         """
         s = self.settings
         replayer = build_replayer(self.model, self.generation, s, context="joint", depth=s.depth, rule=s.rule,
                                   layers=s.layers, heads=s.heads)
-        found = effects(replayer, replayer.clean(), self.blank, groups_of(self.generation, "word"))
-        return SPREAD * torch.log(found.clamp_min(1e-7) / (PIVOT * found.max()).clamp_min(1e-7))
+        return effects(replayer, replayer.clean(), self.blank, groups_of(self.generation, "word"))
 
     @torch.no_grad()
     def importance(self, index: int) -> np.ndarray:
