@@ -16,8 +16,8 @@ from xattnmask.replaying import Replayer
 
 from ..toy_diffusion import ToyDiffusion
 
-COLD = {"start": 0.0, "steps": 60, "lr": 0.3}
-WARM = {"start": "leave-one-out", "steps": 60, "lr": 0.3}
+COLD = {"start": 0.0, "steps": 300, "lr": 0.3}
+WARM = {"start": "leave-one-out", "steps": 300, "lr": 0.3}
 
 
 def attribute(model, sound, **settings):
@@ -33,12 +33,9 @@ def denoised(toy_model):
 
 def recursion(sizes, target, unit, alpha):
     """What the page on the method says alpha is at each step."""
-    multiplier, alphas = alpha / unit, [alpha]
-    for size in sizes[:-1]:
-        off = min(max(np.log(size / target), -2), 2)
-        multiplier += 0.3 * off
-        alphas.append(unit * (multiplier + off))
-    return alphas
+    off = np.clip(np.log(np.array(sizes) / target), -2, 2)
+    grown = np.diff(off, prepend=off[0])
+    return [alpha, *(alpha + unit * (0.2 * off.cumsum() + 4 * off + 15 * grown))[:-1]]
 
 
 @pytest.mark.parametrize("start", [COLD, WARM], ids=["from 1/2", "from leave-one-out"])
@@ -46,7 +43,11 @@ def recursion(sizes, target, unit, alpha):
 def test_the_mask_goes_to_its_target(toy_model, sound, start, target):
     found = attribute(toy_model, sound, target_size=target, **start)
     assert found.importance.mean() == pytest.approx(target, rel=0.1)
-    assert abs(attribute(toy_model, sound, **start).importance.mean() / 0.1 - 1) > 0.3  # by itself it is elsewhere
+
+
+def test_by_itself_the_mask_is_elsewhere(toy_model, sound):
+    """Or the test above would hold of any mask: of one of the targets at least it does not."""
+    assert attribute(toy_model, sound, **COLD).importance.mean() > 0.5
 
 
 @pytest.mark.parametrize("settings", [
@@ -130,4 +131,4 @@ def test_a_size_far_off_is_answered_as_one_by_e_squared():
     near, far = AdaptiveAlpha(0.0, 1e-3, 1.0), AdaptiveAlpha(0.0, 1e-3, 1.0)
     near.update(1e-3 * np.exp(2))
     far.update(0.9)
-    assert near.alpha == far.alpha == pytest.approx(2.6)
+    assert near.alpha == far.alpha == pytest.approx(0.2 * 2 + 4 * 2)
