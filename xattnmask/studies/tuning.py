@@ -19,13 +19,15 @@ from ..metrics.statistics import paired_difference
 from ..optional import need
 from ..plugins.offers import Case
 from .base import Finding, Setup, Study, markdown
-from .variants import panels_of
+from .variants import COLD, panels_of
 
 TRIALS, LIMIT, TESTED = 30, 10, 30
 GOALS = {"frame_auc": 1.0, "frame_ap": 1.0, "word_auc": 1.0, "fid_cf": 1.0, "fid_f": -1.0, "kl_cf": 1.0, "kl_f": -1.0}
 """What can be sought, and whether more or less of it is good."""
 LOG = "tuning.log"
-ADAPTIVE: Mapping[str, Any] = {"target_size": "auto"}
+ADAPTIVE: Mapping[str, dict[str, Any]] = {
+    "adaptive": {"target_size": "auto"}, "adaptive, from 1/2": {**COLD, "target_size": "auto"},
+}  # fmt: skip
 """What needs no tuning."""
 
 
@@ -66,7 +68,7 @@ class Tuning(Study):
         if not any(trial.value is not None for trial in search.trials):
             raise SettingError("no trial gave a score: see what xattnmask evaluate says of these prompts")
         best = settings_of(search.best_params)
-        methods = {"default": {}, "tuned": best, "adaptive": ADAPTIVE, **others}
+        methods = {"default": {}, "tuned": best, **ADAPTIVE, **others}
         found = _tested(setup, tested, {name: ("learned", settings) for name, settings in methods.items()})
         rows = [{"trial": trial.number, **settings_of(trial.params), goal: _signed(goal, trial.value)}
                 for trial in search.trials if trial.value is not None]
@@ -74,7 +76,7 @@ class Tuning(Study):
                            for name, value in best.items()])
         note = (f"{len(rows)} trials on {sought} captions sought {SCORES[goal]}; the second table is of {len(tested)} "
                 "other captions, where a star marks what differs from the default (p < .05, paired, after Holm).")
-        compared = _compared(found, goal, ["adaptive", *others])
+        compared = _compared(found, goal, [*ADAPTIVE, *others])
         return Finding(self.name, rows, f"{chosen}\n{found.to_markdown()}", panels_of(found), (note, *compared))
 
 
@@ -129,7 +131,7 @@ def _compared(found: Evaluation, goal: str, names: Sequence[str]) -> tuple[str, 
     told = []
     for name in names:
         gap = paired_difference(by_name[name], by_name["tuned"])
-        told.append(f"{SCORES[goal]} of {name} less that of tuned: {gap.mean:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}].")
+        told.append(f"{SCORES[goal]}, {name} less tuned: {gap.mean:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}].")
     return tuple(told)
 
 
