@@ -74,10 +74,17 @@ def test_alpha_rises_while_the_mask_is_too_large_and_falls_while_it_is_too_small
 
 
 def test_the_automatic_target_is_the_share_of_cells_that_do_a_hundredth_of_the_largest(toy_model, sound):
+    ids = [token.id for token in sound.tokens]
+    with torch.no_grad():  # or every word would do a hundredth everywhere
+        toy_model.backbone.words.weight[ids[2:]] *= 0.05
     alone = LeaveOneOut().attribute(toy_model, sound, seed=0, on_step=lambda event: None).importance
     found = attribute(toy_model, sound, start=0.0, steps=1, target_size="auto")
     assert found.settings["target_size"] == pytest.approx((alone >= 0.01 * alone.max()).mean())
-    assert 0 < found.settings["target_size"] < 1
+    assert 0.1 < found.settings["target_size"] < 0.9
+
+
+def test_where_every_word_does_something_the_automatic_target_is_nearly_all(toy_model, sound):
+    assert attribute(toy_model, sound, start=0.0, steps=1, target_size="auto").settings["target_size"] == 1 - 1 / 50
 
 
 def test_without_a_target_alpha_is_the_constant_it_was(toy_model, sound):
@@ -87,9 +94,9 @@ def test_without_a_target_alpha_is_the_constant_it_was(toy_model, sound):
     optimizer = torch.optim.Adam([logits], lr=1.0)
     for _ in range(4):
         optimizer.zero_grad()
-        mask = torch.sigmoid(logits / 1.0)
+        mask, likely = torch.sigmoid(logits[:] / 1.0), torch.sigmoid(logits / 1.0)
         loss = terms(replayer.masked(batch_masks(mask, "both")), target, "both").total
-        (loss + penalty(mask, alpha=1e-3, beta=0.1)).backward()
+        (loss + penalty(likely, alpha=1e-3, beta=0.1)).backward()
         optimizer.step()
     found = attribute(toy_model, sound, start=0.0, steps=4)
     assert np.array_equal(found.importance, torch.sigmoid(logits.detach() / 1.0).numpy())

@@ -159,12 +159,11 @@ class LearnedMask(Method):
                 for name, value in values.items():
                     losses.setdefault(name, []).append(value)
                 on_step(StepEvent(step, chosen.steps, values))
-                if _settled(losses["total"], chosen, run.positions) and run.at_target(losses["size"], chosen.patience):
+                if run.settled(losses):
                     break
             importance = run.importance(step)
         # from leave-one-out it goes a few steps and not until it settles, so there is nothing to say
-        levelled = _levelled_off(losses["total"], run.positions) and run.at_target(losses["size"])
-        converged = None if chosen.start == LEAVE_ONE_OUT else levelled
+        converged = None if chosen.start == LEAVE_ONE_OUT else run.converged(losses)
         return Attribution(importance, in_force(run.settings, run.replayer), losses, converged, run.replayer.grid)
 
 
@@ -219,16 +218,26 @@ class _Optimisation:
             for name, value in found.sums().items():
                 sums[name] = sums.get(name, 0.0) + value
         self.optimizer.step()
-        means = {name: value / self.positions for name, value in sums.items()}
-        found = {"total": sum(sums.values()) + price.item(), **means, "size": likely.mean().item()}
+        means, size = {name: value / self.positions for name, value in sums.items()}, likely.mean().item()
+        values = {"total": sum(sums.values()) + price.item(), **means, "size": size}
         if self.adaptive is None:
-            return found
-        self.adaptive.update(found["size"])
-        return {**found, "alpha": alpha}
+            return values
+        self.adaptive.update(size)
+        return {**values, "alpha": alpha}
 
-    def at_target(self, sizes: Sequence[float], last: int = 1) -> bool:
-        """Whether the last sizes are at the target; true where there is none."""
-        return self.adaptive is None or self.adaptive.reached(sizes[-last:])
+    def settled(self, losses: Mapping[str, Sequence[float]]) -> bool:
+        """Whether there is nothing more to gain; where alpha is adapted, at the target, and without the penalties."""
+        if self.adaptive is None:
+            return _settled(losses["total"], self.settings, self.positions)
+        parts = zip(*(losses[name] for name in ("factual", "counterfactual") if name in losses), strict=True)
+        found = [self.positions * sum(values) for values in parts]
+        return _settled(found[len(found) - self.adaptive.reached(losses["size"]) :], self.settings, self.positions)
+
+    def converged(self, losses: Mapping[str, Sequence[float]]) -> bool:
+        """Whether the loss has levelled off, or the mask has been at its target for more than ``patience`` steps."""
+        if self.adaptive is None:
+            return _levelled_off(losses["total"], self.positions)
+        return self.adaptive.reached(losses["size"]) > self.settings.patience
 
     def _adaptive(self, target: TargetSize) -> AdaptiveAlpha:
         size = share_above(self._effects, PIVOT) if isinstance(target, str) else target

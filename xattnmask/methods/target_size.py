@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any, Literal
 
 from torch import Tensor
@@ -48,9 +49,9 @@ class AdaptiveAlpha:
         self._integral, self._before = self._integral + INTEGRAL * off, off
         self.alpha = self._unit * (self._integral + PROPORTIONAL * off + DERIVATIVE * grown)
 
-    def reached(self, sizes: Sequence[float]) -> bool:
-        """Whether all of ``sizes`` are near the target."""
-        return all(abs(size - self.target) <= NEAR * self.target for size in sizes)
+    def reached(self, sizes: Sequence[float]) -> int:
+        """For how many steps, the last ones, the mask has been near its target."""
+        return sum(1 for _ in takewhile(lambda size: abs(size - self.target) <= NEAR * self.target, reversed(sizes)))
 
 
 def check_target_size(value: Any) -> None:
@@ -61,5 +62,6 @@ def check_target_size(value: Any) -> None:
 
 
 def share_above(effects: Tensor, share: float) -> float:
-    """What share of the cells [positions, tokens] has an effect of at least ``share`` of the largest; never 0."""
-    return max((effects >= share * effects.max()).float().mean().item(), 1 / effects.numel())
+    """The share of cells [positions, tokens] with at least ``share`` of the largest effect; never none, never all."""
+    found, least = (effects >= share * effects.max()).float().mean().item(), 1 / effects.numel()
+    return min(max(found, least), 1 - least)
