@@ -31,11 +31,11 @@ def denoised(toy_model):
     return model, model.generate("a dog barks loudly", seed=1, duration=0.4, steps=4)
 
 
-def recursion(sizes, target, unit, alpha):
+def recursion(sizes, target, unit):
     """What the page on the method says alpha is at each step."""
     off = np.clip(np.log(np.array(sizes) / target), -2, 2)
     grown = np.diff(off, prepend=off[0])
-    return [alpha, *(alpha + unit * (0.2 * off.cumsum() + 4 * off + 15 * grown))[:-1]]
+    return [0, *(unit * (0.2 * off.cumsum() + 4 * off + 15 * grown))[:-1]]
 
 
 @pytest.mark.parametrize("start", [COLD, WARM], ids=["from 1/2", "from leave-one-out"])
@@ -63,14 +63,14 @@ def test_whatever_else_is_chosen(toy_model, sound, settings):
 def test_alpha_rises_while_the_mask_is_too_large_and_falls_while_it_is_too_small(toy_model, sound, target):
     events = []
     found = LearnedMask().attribute(toy_model, sound, seed=0, on_step=events.append, start=0.0, steps=12,
-                                    target_size=target, context="joint", alpha=0.01)
+                                    target_size=target, context="joint")
     alphas, sizes = found.losses["alpha"], found.losses["size"]
-    assert [event.values["alpha"] for event in events] == alphas and alphas[0] == 0.01
+    assert [event.values["alpha"] for event in events] == alphas and alphas[0] == 0
     assert (alphas[1] > alphas[0]) == (sizes[0] > target)
     with torch.no_grad(), patch(toy_model, np.zeros((1, 5), np.float32)):
         empty = toy_model.replay(sound)[0]
     lost = (1 - cosine_similarity(empty, toy_model.replay(sound)[0], dim=-1)).mean().item()
-    assert alphas == pytest.approx(recursion(sizes, target, lost / 5, 0.01), rel=1e-4)
+    assert alphas == pytest.approx(recursion(sizes, target, lost / 5), rel=1e-4)
 
 
 def test_the_automatic_target_is_the_share_of_cells_that_do_a_hundredth_of_the_largest(toy_model, sound):
@@ -131,13 +131,17 @@ def test_what_is_no_size(value):
         LearnedSettings(target_size=value)
 
 
-def test_the_authors_alpha_is_fixed():
-    with pytest.raises(SettingError, match="target_size adapts alpha, which preset 'paper' fixes"):
-        LearnedMask().steps(preset="paper", target_size=0.2)
+@pytest.mark.parametrize(("given", "told"), [
+    ({"preset": "paper"}, "preset 'paper' fixes"), ({"alpha": 0.1}, "is given"),
+])
+def test_an_alpha_that_is_fixed_cannot_be_adapted(given, told):
+    with pytest.raises(SettingError, match=f"target_size adapts alpha, which {told}: leave one of them out"):
+        LearnedMask().steps(target_size=0.2, **given)
+    assert LearnedMask().steps(target_size=None, **given)
 
 
 def test_a_size_far_off_is_answered_as_one_by_e_squared():
-    near, far = AdaptiveAlpha(0.0, 1e-3, 1.0), AdaptiveAlpha(0.0, 1e-3, 1.0)
+    near, far = AdaptiveAlpha(1e-3, 1.0), AdaptiveAlpha(1e-3, 1.0)
     near.update(1e-3 * np.exp(2))
     far.update(0.9)
     assert near.alpha == far.alpha == pytest.approx(0.2 * 2 + 4 * 2)

@@ -29,6 +29,8 @@ def test_the_best_of_what_was_tried_is_tried_on_other_captions(setup, toy_model,
 
 def test_settings_of_other_models_are_tried_here(setup, toy_model, tmp_path):
     """Their best, of the folders that are named, on this model's captions; what differs from tuned is told."""
+    for name in "ab":
+        (tmp_path / name).mkdir()
     other = load_study("tuning").run(setup(options={"trials": "2"}, judge=None, out=tmp_path / "a", seed=7))
     best = max(other.rows, key=lambda row: row["frame_auc"])
     found = load_study("tuning").run(setup(
@@ -44,11 +46,13 @@ def test_settings_of_other_models_are_tried_here(setup, toy_model, tmp_path):
 
 @pytest.mark.parametrize("content", [None, "", "no journal\n"])
 def test_folders_without_a_search(setup, tmp_path, content):
+    folder = tmp_path / "other"
+    folder.mkdir()
     if content is not None:
-        (tmp_path / "tuning.log").write_text(content)
+        (folder / "tuning.log").write_text(content)
     with pytest.raises(FormatError, match="holds no tuning of another model"):
-        load_study("tuning").run(setup(options={**FEW, "with": str(tmp_path)}))
-    assert [file.name for file in tmp_path.iterdir()] == ([] if content is None else ["tuning.log"])
+        load_study("tuning").run(setup(options={**FEW, "with": str(folder)}))
+    assert [file.name for file in folder.iterdir()] == ([] if content is None else ["tuning.log"])
 
 
 def test_the_comparison_goes_on_in_its_folder(setup, tmp_path):

@@ -46,9 +46,9 @@ class LearnedSettings(View):
         similarity: how states are compared, ``cosine`` (the paper; the default for autoregressive models) or ``error``
             for squared errors relative to what all tokens together change (the default for diffusion models).
         alpha, beta: weights of the mask's L1 and L2 norms.
-        target_size: the mean that the mask is to have, above 0 and below 1: alpha is then only where the weight of the
-            L1 norm starts, and is adapted at each step. ``auto`` takes the share of cells whose word has there by
-            itself a hundredth of the largest effect, which needs no tuning. By default alpha stays as it is.
+        target_size: the mean that the mask is to have, above 0 and below 1: alpha is then not given, but begins at 0 and
+            is adapted at each step. ``auto`` takes the share of cells in which the token's word has by itself a
+            hundredth of the largest effect, which needs no tuning. By default alpha is constant.
         parameters: ``logits``, ``mlp`` or ``mlp-history``.
         per_step: of a diffusion model, a mask for each denoising step, or one that all steps share (``logits`` only).
         start: first value of every logit (``logits`` only), or ``leave-one-out`` to start from what each word does by
@@ -97,8 +97,6 @@ class LearnedSettings(View):
         if self.start != LEAVE_ONE_OUT:
             check_range("start", self.start, -float("inf"))  # type: ignore[arg-type]
         check_target_size(self.target_size)
-        if self.target_size is not None and self.preset == "paper":
-            raise SettingError("target_size adapts alpha, which preset 'paper' fixes: leave one of them out")
         for name in ("weight_decay", "alpha", "beta", "tolerance"):
             check_range(name, getattr(self, name), 0)
         for name, choices in _CHOICES.items():
@@ -241,10 +239,10 @@ class _Optimisation:
 
     def _adaptive(self, target: TargetSize) -> AdaptiveAlpha:
         size = share_above(self._effects, PIVOT) if isinstance(target, str) else target
-        self.settings = replace(self.settings, target_size=size)
+        self.settings = replace(self.settings, target_size=size, alpha=AdaptiveAlpha.alpha)
         blank = self.replayer.blank() if self.blank is None else self.blank
         lost = distances(blank[None], self.target, self.blank).mean().item()
-        return AdaptiveAlpha(self.settings.alpha, size, max(lost, 1e-6) / self.replayer.num_tokens)
+        return AdaptiveAlpha(size, max(lost, 1e-6) / self.replayer.num_tokens)
 
     def _copies(self) -> int:
         """How many times the learned rows stand in the mask: once, or once for each denoising step that shares them."""
@@ -304,6 +302,9 @@ class _Optimisation:
 
 def _settings(given: Mapping[str, Any]) -> LearnedSettings:
     preset = PAPER if given.get("preset") == "paper" else {}
+    fixed = "preset 'paper' fixes" if preset else "is given" if "alpha" in given else ""
+    if given.get("target_size") is not None and fixed:
+        raise SettingError(f"target_size adapts alpha, which {fixed}: leave one of them out")
     chosen = settings_of(LearnedSettings, LearnedMask.name, {**preset, **given})
     if chosen.lr is not None:
         return chosen

@@ -32,14 +32,15 @@ class AdaptiveAlpha:
     rewards a mask for its size, where the loss alone would have a smaller one than the target.
 
     Args:
-        alpha: what it starts from.
         target: the mean of the mask, above 0.
         unit: the mean loss of an empty mask at a position, over the number of tokens.
     """
 
-    def __init__(self, alpha: float, target: float, unit: float) -> None:
-        self.alpha, self.target, self._unit = alpha, target, unit
-        self._integral = alpha / unit
+    alpha: float = 0.0
+    """The weight of the next step; it begins at 0, whatever weight would suit a model."""
+
+    def __init__(self, target: float, unit: float) -> None:
+        self.target, self._unit, self._integral = target, unit, 0.0
         self._before: float | None = None
 
     def update(self, size: float) -> None:
