@@ -46,8 +46,8 @@ class LearnedSettings(View):
         similarity: how states are compared, ``cosine`` (the paper; the default for autoregressive models) or ``error``
             for squared errors relative to what all tokens together change (the default for diffusion models).
         alpha, beta: weights of the mask's L1 and L2 norms.
-        target_size: the mean that the mask is to have, above 0 and below 1: alpha is then not given, but begins at 0 and
-            is adapted at each step. ``auto`` takes the share of cells in which the token's word has by itself a
+        target_size: the mean that the mask is to have, above 0 and below 1: alpha is then not given, but begins at 0
+            and is adapted at each step. ``auto`` takes the share of cells in which the token's word has by itself a
             hundredth of the largest effect, which needs no tuning. By default alpha is constant.
         parameters: ``logits``, ``mlp`` or ``mlp-history``.
         per_step: of a diffusion model, a mask for each denoising step, or one that all steps share (``logits`` only).
