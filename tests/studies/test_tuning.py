@@ -41,7 +41,7 @@ def test_settings_of_other_models_are_tried_here(setup, toy_model, tmp_path):
     own = {name: value for name, value in found.rows[0].items() if name not in ("trial", "frame_auc")}
     tuned = evaluate(toy_model, methods={"x": ("learned", own)}, world="toy", duration=0.48, limit=2)
     gap = np.mean(again["frame_auc"]) - np.mean(tuned["frame_auc"])
-    assert found.notes[-1].startswith(f"frame AUC, from {tmp_path / 'a'} less tuned: {gap:+.3f} [")
+    assert found.notes[-1].startswith(f"frame AUC of 'from {tmp_path / 'a'}' less that of 'tuned': {gap:+.3f} [")
 
 
 @pytest.mark.parametrize("content", [None, "", "no journal\n"])

@@ -131,7 +131,8 @@ def _compared(found: Evaluation, goal: str, names: Sequence[str]) -> tuple[str, 
     told = []
     for name in names:
         gap = paired_difference(by_name[name], by_name["tuned"])
-        told.append(f"{SCORES[goal]}, {name} less tuned: {gap.mean:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}].")
+        interval = f"{gap.mean:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
+        told.append(f"{SCORES[goal]} of '{name}' less that of 'tuned': {interval}.")
     return tuple(told)
 
 
