@@ -45,6 +45,8 @@ def test_json_on_a_world(run, installed, tmp_path):
     (("bias", "--set", "template"), "--set takes OPTION=VALUE"),
     (("bias", "--set", "templat=x"), "has no option 'templat'; it has: template, sounds, method"),
     (("bias", "--set", "sounds=1", "--set", "sounds=2"), "each option once"),
+    (("diffusion", "--world", "toy"), "study 'diffusion' is for diffusion models; 'toy' is autoregressive"),
+    (("tuning", "--world", "toy", "--set", "with=nowhere"), "nowhere holds no tuning of another model"),
     (("sanity",), "needs prompts or a world"), (("sanity", "--world", "toi"), "did you mean toy?"),
     (("sanity", "--world", "toy", "--prompts", "x"), "not both"),
     (("sanity", "--world", "toy", "--limit", 0), "limit must"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xattnmask import Case, SettingError, evaluate
+from xattnmask import Case, FormatError, SettingError, evaluate
 from xattnmask.evaluation import scoring
 from xattnmask.plugins.registry import world
 from xattnmask.studies import load_study
@@ -19,11 +19,49 @@ def test_the_best_of_what_was_tried_is_tried_on_other_captions(setup, toy_model,
     assert len(found.rows) == 3 and {"start", "steps", "lr", "alpha", "beta", "frame_auc"} <= set(found.rows[0])
     best = max(found.rows, key=lambda row: row["frame_auc"])
     assert f"| steps | {best['steps']} |" in found.table and "| tuned |" in found.table
+    assert "| adaptive |" in found.table and "| adaptive, from 1/2 |" in found.table
     settings = {name: value for name, value in best.items() if name not in ("trial", "frame_auc")}
     again = evaluate(toy_model, list(world("toy").cases(2, split="validation")), methods={"x": ("learned", settings)},
                      world="toy", duration=0.48)
     assert best["frame_auc"] == pytest.approx(np.mean(again["frame_auc"]))
     assert len(found.save(tmp_path)) == 3
+
+
+def test_settings_of_other_models_are_tried_here(setup, toy_model, tmp_path):
+    """Their best, of the folders that are named, on this model's captions; what differs from tuned is told."""
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    other = load_study("tuning").run(setup(options={"trials": "2"}, judge=None, out=tmp_path / "a", seed=7))
+    best = max(other.rows, key=lambda row: row["frame_auc"])
+    found = load_study("tuning").run(setup(
+        options={"trials": "1", "with": f"{tmp_path / 'a'}, "}, judge=None, out=tmp_path / "b"))
+    settings = {name: value for name, value in best.items() if name not in ("trial", "frame_auc")}
+    again = evaluate(toy_model, methods={"x": ("learned", settings)}, world="toy", duration=0.48, limit=2)
+    assert f"| from {tmp_path / 'a'} | {np.mean(again['frame_auc']):.3f}" in found.table
+    own = {name: value for name, value in found.rows[0].items() if name not in ("trial", "frame_auc")}
+    tuned = evaluate(toy_model, methods={"x": ("learned", own)}, world="toy", duration=0.48, limit=2)
+    gap = np.mean(again["frame_auc"]) - np.mean(tuned["frame_auc"])
+    assert found.notes[-1].startswith(f"frame AUC of 'from {tmp_path / 'a'}' less that of 'tuned': {gap:+.3f} [")
+
+
+@pytest.mark.parametrize("content", [None, "", "no journal\n"])
+def test_folders_without_a_search(setup, tmp_path, content):
+    folder = tmp_path / "other"
+    folder.mkdir()
+    if content is not None:
+        (folder / "tuning.log").write_text(content)
+    with pytest.raises(FormatError, match="holds no tuning of another model"):
+        load_study("tuning").run(setup(options={**FEW, "with": str(folder)}))
+    assert [file.name for file in folder.iterdir()] == ([] if content is None else ["tuning.log"])
+
+
+def test_the_comparison_goes_on_in_its_folder(setup, tmp_path):
+    first = load_study("tuning").run(setup(options=FEW, judge=None, out=tmp_path))
+    (folder,) = tmp_path.glob("evaluation-*")
+    (folder / "prompts" / "000002.json").unlink()
+    again = load_study("tuning").run(setup(options=FEW, judge=None, out=tmp_path))
+    assert again.notes == first.notes and len(list((folder / "prompts").iterdir())) == 2
+    assert again.panels[0] == first.panels[0]
 
 
 def test_it_goes_on_in_its_folder(setup, tmp_path):

@@ -83,7 +83,7 @@ def evaluate(
         return Evaluation(rows, tuple(plan.methods))
     need("pandas", "evaluate")
     need("pyarrow", "evaluate")
-    store = Store(Path(out), {**plan.as_dict(), **_setting(model, judge, world, split)}, cases)
+    store = Store(Path(out), {**plan.as_dict(), **subject(model, judge, world, split)}, cases)
     found = Evaluation(_run(bench, cases, share, store, on_prompt), tuple(plan.methods))
     if share.main:
         found.save(out)
@@ -137,8 +137,8 @@ def _device(model: Adapter) -> str:
     return str(next(model.backbone.parameters()).device)
 
 
-def _setting(model: Adapter, judge: Judge | None, world: World | None, split: str) -> dict[str, Any]:
-    """What else shapes the results."""
+def subject(model: Adapter, judge: Judge | None, world: World | None, split: str) -> dict[str, Any]:
+    """What else shapes the results: of which model, judge and captions they are."""
     return {"model": model.key, "checkpoint": model.checkpoint,
             "judge": None if judge is None else [type(judge).__name__, list(judge.labels)],
             "world": None if world is None else [type(world).__name__, split]}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -45,15 +45,15 @@ class Bench:
 
     def rows(self, case: Case) -> list[Row]:
         """One row for each method; what goes wrong is noted in the row as ``error``, whatever it is."""
-        sounds = _Sounds(self, case)
-        return [self._row(sounds, case, name) for name in self.plan.methods]
+        sounds = Sounds(self, case)
+        return [self.row(case, name, partial(sounds.scores, *method)) for name, method in self.plan.methods.items()]
 
-    def _row(self, sounds: _Sounds, case: Case, name: str) -> Row:
-        key, settings = self.plan.methods[name]
+    def row(self, case: Case, name: str, scores: Callable[[], Row]) -> Row:
+        """The row that is called ``name``, with ``scores`` of the prompt, or with the error that they ended in."""
         row: Row = {"prompt": case.prompt, **case.columns, "seed": self.plan.seed + case.seed, "method": name,
                     "error": None}
         try:
-            row.update(sounds.scores(key, settings))
+            row.update(scores())
         except XattnmaskError as error:
             row["error"] = " ".join(str(error).split())
         except Exception as error:
@@ -62,7 +62,7 @@ class Bench:
 
 
 @dataclass
-class _Sounds:
+class Sounds:
     """The sounds of one prompt, made when they are first needed, and scores of explanations of them."""
 
     bench: Bench
@@ -89,16 +89,34 @@ class _Sounds:
 
     def scores(self, method: str, settings: Mapping[str, Any]) -> Row:
         """All scores of a method, with its seconds and the words of its explanation."""
-        plan = self.bench.plan
-        sounds = [self.own] if plan.own_sounds else []
-        sounds += [self.given] if plan.given_sounds else []
+        self._sounds  # noqa: B018 - made before the clock starts
         start = time.perf_counter()
-        explained = [explain(self.bench.model, sound, method=method, seed=plan.seed, **settings) for sound in sounds]
+        explained = self.explained(method, settings)
         row: Row = {"seconds": (time.perf_counter() - start) / len(explained), "words": _words(explained[0])}
-        row["size"] = size(mask_of(self.bench.model, sounds[0], explained[0], stretched=plan.mask == "stretched"))
+        return {**row, **self.measured(explained, method, settings)}
+
+    def explained(self, method: str, settings: Mapping[str, Any]) -> list[Explanation]:
+        """Explanations of the model's own sound, of the one that it is given, or of both, as the plan has it."""
+        seed = self.bench.plan.seed
+        return [explain(self.bench.model, sound, method=method, seed=seed, **settings) for sound in self._sounds]
+
+    def measured(self, explained: list[Explanation], method: str = "learned",
+                 settings: Mapping[str, Any] | None = None) -> Row:
+        """Size and the plan's scores of explanations such as :meth:`explained` gives.
+
+        ``method`` and ``settings``, by which they were made, are for metrics that explain again.
+        """
+        plan = self.bench.plan
+        whole = mask_of(self.bench.model, self._sounds[0], explained[0], stretched=plan.mask == "stretched")
+        row: Row = {"size": size(whole)}
         for metric in plan.metrics:
-            row.update(self._metric(metric, explained, method, settings))
+            row.update(self._metric(metric, explained, method, settings or {}))
         return row
+
+    @cached_property
+    def _sounds(self) -> list[Generation]:
+        plan = self.bench.plan
+        return [*([self.own] if plan.own_sounds else []), *([self.given] if plan.given_sounds else [])]
 
     def _metric(self, metric: str, explained: list[Explanation], method: str, settings: Mapping[str, Any]) -> Row:
         model, plan = self.bench.model, self.bench.plan

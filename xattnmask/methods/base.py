@@ -24,8 +24,8 @@ class Attribution:
     Attributes:
         importance: float32 [positions, tokens], the higher the more a token matters at a position.
         settings: all settings that were in force, defaults included, JSON-able.
-        losses: curves by name (``total``, ``factual``, ``counterfactual``, ``size``), one value a step;
-            empty for methods that optimise nothing.
+        losses: curves by name (``total``, ``factual``, ``counterfactual``, ``size``, and ``alpha`` where it is
+            adapted), one value a step; empty for methods that optimise nothing.
         converged: whether the optimisation settled; None where that means nothing.
         grid: for a diffusion model, which denoising step and stretch of audio each position is.
     """

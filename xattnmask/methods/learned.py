@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -18,13 +18,14 @@ from ..generation import Generation
 from ..masks import MaskParameters, Sampling, Temperature, build_parameters, probabilities, sample
 from ..masks.parameters import KINDS, Kind
 from ..masks.sampling import SAMPLINGS
-from ..objective import OBJECTIVES, SIMILARITIES, Objective, Similarity, Terms, batch_masks, penalty, terms
+from ..objective import OBJECTIVES, SIMILARITIES, Objective, Similarity, Terms, batch_masks, distances, penalty, terms
 from ..patching import RULES, Layers, Rule
 from ..plugins.hookspecs import hookimpl
 from ..replaying import CONTEXTS, DEPTHS, Context, Depth, View, build_replayer, check_choice, frozen_weights, in_force
 from .base import Attribution, Method, OnStep
 from .leave_one_out import effects, groups_of
 from .settings import check_range, check_whole, settings_of
+from .target_size import AdaptiveAlpha, TargetSize, check_target_size, share_above
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class LearnedSettings(View):
         similarity: how states are compared, ``cosine`` (the paper; the default for autoregressive models) or ``error``
             for squared errors relative to what all tokens together change (the default for diffusion models).
         alpha, beta: weights of the mask's L1 and L2 norms.
+        target_size: the mean that the mask is to have, above 0 and below 1: alpha is then not given, but begins at 0
+            and is adapted at each step. ``auto`` takes the share of cells in which the token's word has by itself a
+            hundredth of the largest effect, which needs no tuning. By default alpha is constant.
         parameters: ``logits``, ``mlp`` or ``mlp-history``.
         per_step: of a diffusion model, a mask for each denoising step, or one that all steps share (``logits`` only).
         start: first value of every logit (``logits`` only), or ``leave-one-out`` to start from what each word does by
@@ -70,6 +74,7 @@ class LearnedSettings(View):
     similarity: Similarity | None = None
     alpha: float = 1e-3
     beta: float = 0.1
+    target_size: TargetSize | None = None
     parameters: Kind = "logits"
     per_step: bool = True
     start: float | Literal["leave-one-out"] = "leave-one-out"
@@ -91,6 +96,7 @@ class LearnedSettings(View):
             check_range("lr", self.lr, 1e-9)
         if self.start != LEAVE_ONE_OUT:
             check_range("start", self.start, -float("inf"))  # type: ignore[arg-type]
+        check_target_size(self.target_size)
         for name in ("weight_decay", "alpha", "beta", "tolerance"):
             check_range(name, getattr(self, name), 0)
         for name, choices in _CHOICES.items():
@@ -151,11 +157,11 @@ class LearnedMask(Method):
                 for name, value in values.items():
                     losses.setdefault(name, []).append(value)
                 on_step(StepEvent(step, chosen.steps, values))
-                if _settled(losses["total"], chosen, run.positions):
+                if run.settled(losses):
                     break
             importance = run.importance(step)
         # from leave-one-out it goes a few steps and not until it settles, so there is nothing to say
-        converged = None if chosen.start == LEAVE_ONE_OUT else _levelled_off(losses["total"], run.positions)
+        converged = None if chosen.start == LEAVE_ONE_OUT else run.converged(losses)
         return Attribution(importance, in_force(run.settings, run.replayer), losses, converged, run.replayer.grid)
 
 
@@ -182,6 +188,7 @@ class _Optimisation:
         self.copies = self._copies()
         self.parameters = build_parameters(s.parameters, self.model, self.generation, self.positions // self.copies,
                                            seed=self.seed, start=self._start())
+        self.adaptive = None if s.target_size is None else self._adaptive(s.target_size)
         assert s.lr is not None
         self.optimizer = torch.optim.Adam(self.parameters.parameters(), lr=s.lr, weight_decay=s.weight_decay)
         self.generator = torch.Generator().manual_seed(self.seed)
@@ -189,10 +196,12 @@ class _Optimisation:
     def step(self, index: int) -> dict[str, float]:
         """One step of the optimiser; returns the loss and its parts as numbers.
 
-        ``total`` is the sum that is minimised, ``factual``, ``counterfactual`` and ``size`` are means.
+        ``total`` is the sum that is minimised, ``factual``, ``counterfactual`` and ``size`` are means; with a target
+        size also ``alpha``, that of this step.
         """
         self.optimizer.zero_grad()
         sums: dict[str, float] = {}
+        alpha = self.settings.alpha if self.adaptive is None else self.adaptive.alpha
         for number, part in enumerate(self.replayer.parts):
             with torch.enable_grad():
                 logits = self._logits(index)
@@ -200,15 +209,40 @@ class _Optimisation:
                 loss = found.total
                 if number == 0:  # it is on the whole mask, so once is enough
                     likely = probabilities(logits, self.settings.sampling, self._temperature(index))
-                    price = penalty(likely, alpha=self.settings.alpha, beta=self.settings.beta)
+                    price = penalty(likely, alpha=alpha, beta=self.settings.beta)
                     loss = loss + price
                 _check_finite(loss, "loss", index)
                 torch.autograd.backward(loss)
             for name, value in found.sums().items():
                 sums[name] = sums.get(name, 0.0) + value
         self.optimizer.step()
-        means = {name: value / self.positions for name, value in sums.items()}
-        return {"total": sum(sums.values()) + price.item(), **means, "size": likely.mean().item()}
+        means, size = {name: value / self.positions for name, value in sums.items()}, likely.mean().item()
+        values = {"total": sum(sums.values()) + price.item(), **means, "size": size}
+        if self.adaptive is None:
+            return values
+        self.adaptive.update(size)
+        return {**values, "alpha": alpha}
+
+    def settled(self, losses: Mapping[str, Sequence[float]]) -> bool:
+        """Whether there is nothing more to gain; where alpha is adapted, at the target, and without the penalties."""
+        if self.adaptive is None:
+            return _settled(losses["total"], self.settings, self.positions)
+        parts = zip(*(losses[name] for name in ("factual", "counterfactual") if name in losses), strict=True)
+        found = [self.positions * sum(values) for values in parts]
+        return _settled(found[len(found) - self.adaptive.reached(losses["size"]) :], self.settings, self.positions)
+
+    def converged(self, losses: Mapping[str, Sequence[float]]) -> bool:
+        """Whether the loss has levelled off, or the mask has been at its target for more than ``patience`` steps."""
+        if self.adaptive is None:
+            return _levelled_off(losses["total"], self.positions)
+        return self.adaptive.reached(losses["size"]) > self.settings.patience
+
+    def _adaptive(self, target: TargetSize) -> AdaptiveAlpha:
+        size = share_above(self._effects, PIVOT) if isinstance(target, str) else target
+        self.settings = replace(self.settings, target_size=size, alpha=AdaptiveAlpha.alpha)
+        blank = self.replayer.blank() if self.blank is None else self.blank
+        lost = distances(blank[None], self.target, self.blank).mean().item()
+        return AdaptiveAlpha(size, max(lost, 1e-6) / self.replayer.num_tokens)
 
     def _copies(self) -> int:
         """How many times the learned rows stand in the mask: once, or once for each denoising step that shares them."""
@@ -219,24 +253,28 @@ class _Optimisation:
         return len(self.replayer.grid.steps)
 
     def _start(self) -> float | Tensor:
+        """The first logits: from leave-one-out as high as a word's own effect, in orders of magnitude.
+
+        What does ``PIVOT`` of what the strongest word does at the strongest position stands at 1/2.
+        """
         if not isinstance(self.settings.start, str):
             return self.settings.start
         if self.settings.parameters != "logits":
             return 0.0
-        effects = self._effects()
-        return effects.reshape(self.copies, -1, effects.shape[1]).mean(0)
+        found = self._effects
+        logits = SPREAD * torch.log(found.clamp_min(1e-7) / (PIVOT * found.max()).clamp_min(1e-7))
+        return logits.reshape(self.copies, -1, logits.shape[1]).mean(0)
 
+    @cached_property
     def _effects(self) -> Tensor:
-        """Logits [positions, tokens] of a mask that is as high as a word's own effect, in orders of magnitude.
+        """What each token's word does by itself, [positions, tokens].
 
-        One that does ``PIVOT`` of what the strongest word does at the strongest position stands at 1/2. The past
-        follows (context ``joint``): what a word did before counts where it still sounds.
+        The past follows (context ``joint``): what a word did before counts where it still sounds.
         """
         s = self.settings
         replayer = build_replayer(self.model, self.generation, s, context="joint", depth=s.depth, rule=s.rule,
                                   layers=s.layers, heads=s.heads)
-        found = effects(replayer, replayer.clean(), self.blank, groups_of(self.generation, "word"))
-        return SPREAD * torch.log(found.clamp_min(1e-7) / (PIVOT * found.max()).clamp_min(1e-7))
+        return effects(replayer, replayer.clean(), self.blank, groups_of(self.generation, "word"))
 
     @torch.no_grad()
     def importance(self, index: int) -> np.ndarray:
@@ -264,6 +302,9 @@ class _Optimisation:
 
 def _settings(given: Mapping[str, Any]) -> LearnedSettings:
     preset = PAPER if given.get("preset") == "paper" else {}
+    fixed = "preset 'paper' fixes" if preset else "is given" if "alpha" in given else ""
+    if given.get("target_size") is not None and fixed:
+        raise SettingError(f"target_size adapts alpha, which {fixed}: leave one of them out")
     chosen = settings_of(LearnedSettings, LearnedMask.name, {**preset, **given})
     if chosen.lr is not None:
         return chosen

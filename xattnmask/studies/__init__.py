@@ -16,6 +16,7 @@ _STUDIES = {
     "temperature": ("variants", "TEMPERATURE"),
     "aggregation": ("aggregation", "AGGREGATION"),
     "context": ("variants", "CONTEXT"),
+    "diffusion": ("diffusion", "DIFFUSION"),
     "sanity": ("sanity", "SANITY"),
     "bias": ("bias", "BIAS"),
     "listening": ("listening", "LISTENING"),

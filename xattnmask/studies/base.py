@@ -71,12 +71,17 @@ class Setup:
 
 @dataclass(frozen=True)
 class Panel:
-    """One plot: a mean with its interval for each label; ``ordered`` labels are joined by a line."""
+    """One plot: a mean with its interval for each label; ``ordered`` labels are joined by a line.
+
+    ``others`` are of a second kind at the same labels; ``names`` says what both are.
+    """
 
     title: str
     labels: tuple[str, ...]
     intervals: tuple[Interval, ...]
     ordered: bool = False
+    others: tuple[Interval, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

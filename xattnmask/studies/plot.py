@@ -11,9 +11,10 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from ..metrics.statistics import Interval
     from .base import Panel
 
-COLOUR = "#3b518b"
+COLOUR, OTHER_COLOUR = "#3b518b", "#b5622e"
 _WIDTH, _ROW, _MARGIN = 3.4, 0.3, 0.9  # inches
 
 
@@ -39,10 +40,10 @@ def draw(panels: Sequence[Panel], path: Path) -> None:
 
 def _draw(axes: Any, panel: Panel) -> None:
     rows = np.arange(len(panel.labels))
-    mean, low, high = (np.array([getattr(interval, name) for interval in panel.intervals], dtype=float)
-                       for name in ("mean", "low", "high"))
-    axes.hlines(rows, low, high, color=COLOUR, linewidth=1.4)
-    axes.plot(mean, rows, "o-" if panel.ordered else "o", color=COLOUR, markersize=4, linewidth=0.8)
+    _draw_intervals(axes, panel.intervals, panel.ordered, COLOUR)
+    if panel.others:
+        _draw_intervals(axes, panel.others, panel.ordered, OTHER_COLOUR)
+        axes.legend(axes.lines, panel.names, fontsize=7, frameon=False)
     axes.set_yticks(rows, panel.labels, fontsize=8)
     for text in axes.get_yticklabels():
         text.set_parse_math(False)
@@ -50,3 +51,11 @@ def _draw(axes: Any, panel: Panel) -> None:
     axes.set_title(panel.title, fontsize=9)
     axes.tick_params(axis="x", labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_intervals(axes: Any, intervals: Sequence[Interval], ordered: bool, colour: str) -> None:
+    rows = np.arange(len(intervals))
+    mean, low, high = (np.array([getattr(interval, name) for interval in intervals], dtype=float)
+                       for name in ("mean", "low", "high"))
+    axes.hlines(rows, low, high, color=colour, linewidth=1.4)
+    axes.plot(mean, rows, "o-" if ordered else "o", color=colour, markersize=4, linewidth=0.8)

@@ -35,7 +35,7 @@ class VariantStudy(Study):
             guidance=setup.guidance, generate=setup.generate, repeats=setup.repeats, limit=limit, split=setup.split,
             on_prompt=setup.on_prompt)
         rows = [{name: value for name, value in row.items() if name != "words"} for row in found]
-        return Finding(self.name, rows, found.to_markdown(), panels_of(found), _notes(found))
+        return Finding(self.name, rows, found.to_markdown(), panels_of(found), notes_of(found))
 
 
 def panels_of(found: Evaluation, scores: tuple[str, ...] = PLOTTED) -> tuple[Panel, ...]:
@@ -49,7 +49,8 @@ def panels_of(found: Evaluation, scores: tuple[str, ...] = PLOTTED) -> tuple[Pan
     return tuple(panels)
 
 
-def _notes(found: Evaluation) -> tuple[str, ...]:
+def notes_of(found: Evaluation) -> tuple[str, ...]:
+    """The sentence under the table."""
     prompts = len({row["number"] for row in found})
     failed = f" {len(found.errors)} of {len(found)} rows failed." if found.errors else ""
     return (f"Means over {prompts} prompts with 95 % intervals; a star marks what differs from the first row "

@@ -59,3 +59,26 @@ def test_layers_and_sanity_run_on_a_denoiser(models):
     assert len(sanity.rows) == 2 and all(abs(row["similarity"]) <= 1 for row in sanity.rows)
     with pytest.raises(xm.SettingError, match="one context"):
         load_study("context").run(setup)
+
+
+@pytest.mark.parametrize(("key", "attends"), [("audioldm", False), ("audioldm2", True)])
+def test_masks_by_step_and_shared_ones_are_heard(models, key, attends):
+    """AudioLDM attends to no words: neither mean attention nor an aggregate weighted by it stands in its table."""
+    found = load_study("diffusion").run(Setup(
+        models(key), [xm.Case(PROMPT)], judge=Ear(), duration=0.6, repeats=1, generate={"steps": 3},
+        options={"parts": "masks,baselines,aggregates", "bins": "2"}))
+    rows = {row["method"]: row for row in found.rows}
+    assert [row["error"] for row in rows.values()] == [None] * len(rows)
+    expected = {"a mask for each step", "one mask for all steps", "leave-one-out", "mean over steps", "max over steps",
+                "text over steps", "noise over steps"}
+    assert set(rows) == expected | ({"mean attention", "attention over steps"} if attends else set())
+    assert all(np.isfinite([row["fid_f"], row["fid_cf"]]).all() for row in rows.values())
+    assert rows["max over steps"]["size"] >= rows["mean over steps"]["size"]
+
+
+def test_a_target_size_on_a_denoiser(models):
+    model = models("stable-audio")
+    generation = model.generate(PROMPT, seed=3, duration=0.6, steps=4)
+    found = xm.explain(model, generation, target_size=0.2, start=0.0, steps=100, lr=0.5, bins=4, rows=4)
+    assert found.step_time_importance.mean() == pytest.approx(0.2, rel=0.1)
+    assert len(set(found.losses["alpha"])) > 1
