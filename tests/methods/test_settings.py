@@ -25,8 +25,10 @@ class Empty:
     (LearnedSettings, {"temprature": 3}, "did you mean temperature or temperature_end?"),
     (AttentionSettings, {"zone": 1}, "method 'some' has no setting 'zone'; it has: denoising_steps, "),
     (Empty, {"x": 1}, "method 'some' has no setting 'x'; it has: none"),
+    (LearnedSettings, {"per_step": "False"}, "per_step must be True or False, not 'False'"),
+    (LearnedSettings, {"batched": 0}, "batched must be True or False, not 0"),
 ])
-def test_an_unknown_setting_names_the_nearest(kind, given, message):
+def test_an_unknown_setting_names_the_nearest_and_a_switch_is_a_bool(kind, given, message):
     with pytest.raises(SettingError) as error:
         settings_of(kind, "some", given)
     assert message in str(error.value)

@@ -13,7 +13,7 @@ from ..plugins.discovery import METHODS, find
 def parse_methods(text: str) -> dict[str, tuple[str, dict[str, Any]]]:
     """Methods by what was typed: ``learned,learned:steps=10:context=none,attention``.
 
-    A value is read as JSON where it can be, else as text.
+    A value is read as JSON or as Python's True, False or None where it can be, else as text.
 
     Raises:
         SettingError: a part is malformed, or stands there twice.
@@ -40,7 +40,13 @@ def parse_settings(given: Sequence[str], option: str) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
+    if text in _WORDS:
+        return _WORDS[text]
     try:
         return json.loads(text)
     except ValueError:
         return text
+
+
+_WORDS = {"True": True, "False": False, "None": None}
+"""What Python's documentation calls these values, beside JSON's true, false and null."""

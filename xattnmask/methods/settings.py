@@ -13,13 +13,19 @@ S = TypeVar("S")
 
 
 def settings_of(kind: type[S], method: str, given: Mapping[str, Any]) -> S:
-    """An instance of the settings dataclass ``kind``; raises SettingError for a name it does not have."""
-    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    """An instance of the settings dataclass ``kind``.
+
+    Raises SettingError for a name it does not have, and for what is neither True nor False where one of them is due.
+    """
+    defaults = {field.name: field.default for field in fields(kind)}  # type: ignore[arg-type]
+    known = list(defaults)
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=2)
             hint = f"did you mean {' or '.join(near)}?" if near else f"it has: {', '.join(known) or 'none'}"
             raise SettingError(f"method {method!r} has no setting {name!r}; {hint}")
+        if isinstance(defaults[name], bool) and not isinstance(given[name], bool):
+            raise SettingError(f"{name} must be True or False, not {given[name]!r}")
     return kind(**given)
 
 
