@@ -21,7 +21,7 @@ from .patching import RULES, patch
 from .plugins.listeners import listeners
 from .plugins.registry import method as load_method
 from .positions import by_frame, by_position
-from .replaying import Replayer, mask_roles
+from .replaying import Replayer, default_depth, mask_roles
 from .results import Explanation, diagnose
 
 
@@ -59,7 +59,7 @@ def regenerate(model: Adapter, generation: Generation, explanation: Explanation,
     """Make the audio of ``generation`` again with and without the important words.
 
     The mask M is that of :func:`mask_of` and acts as the method's own masks did (its rule, layers, heads and depth);
-    for methods that mask nothing, by ``scale`` everywhere.
+    for methods that mask nothing, by ``scale`` everywhere, at the depth that is the model's default.
 
     Args:
         model: the adapter that made it.
@@ -195,7 +195,8 @@ def _mask_settings(model: Adapter, explanation: Explanation) -> dict[str, Any]:
     used = dict(explanation.settings) if "rule" in explanation.settings else {}
     if used.get("rule") not in RULES:  # a suppressed token is still read: that is no rule to take words away by
         used.pop("rule", None)
-    roles = mask_roles(model, len(explanation.tokens), used.get("depth", "cross"))
+    count = len(explanation.tokens)
+    roles = mask_roles(model, count, used.get("depth") or default_depth(model, count))
     return {"roles": roles, **{name: used[name] for name in ("rule", "layers", "heads", "streams") if name in used}}
 
 

@@ -44,7 +44,7 @@ class AtManSettings(View):
     by: Literal["token", "word"] = "word"
     context: Context = "joint"
     similarity: Similarity | None = None
-    depth: Depth = "cross"
+    depth: Depth | None = None
     layers: Layers = "all"
     batch: int = 8
 
@@ -57,7 +57,8 @@ class AtManSettings(View):
         check_choice("context", self.context, CONTEXTS)
         if self.similarity is not None:
             check_choice("similarity", self.similarity, SIMILARITIES)
-        check_choice("depth", self.depth, DEPTHS)
+        if self.depth is not None:
+            check_choice("depth", self.depth, DEPTHS)
         check_whole("batch", self.batch, 1)
 
 

@@ -96,7 +96,7 @@ class MaskedForward:
 
 def masked_forward(
     model: Adapter, generation: Generation, *, by: By = "word", score: Score | None = None,
-    output: Output = "positions", context: Context | None = None, depth: Depth = "cross", rule: Rule = "scale",
+    output: Output = "positions", context: Context | None = None, depth: Depth | None = None, rule: Rule = "scale",
     layers: Layers = "all", heads: Sequence[int] | None = None, batch: int = 8, **view: Any,
 ) -> MaskedForward:  # fmt: skip
     """``model``, replaying ``generation`` under masks, as a function from masks to scores.

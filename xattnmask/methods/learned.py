@@ -41,7 +41,8 @@ class LearnedSettings(View):
             ``frozen`` where the model can, else ``joint``.
         target: what the masked states are compared with: those of the model with its ``history``, as the authors do,
             or those of the ``same`` context without a mask.
-        depth: ``cross``, or ``encoder`` to mask the text encoder as well.
+        depth: ``cross``, or ``encoder`` to mask the text encoder as well; by default ``cross`` for autoregressive
+            models, as the paper has it, and ``encoder`` for diffusion models.
         objective: ``both``, ``factual`` or ``counterfactual``.
         similarity: how states are compared, ``cosine`` (the paper; the default for autoregressive models) or ``error``
             for squared errors relative to what all tokens together change (the default for diffusion models).
@@ -69,7 +70,7 @@ class LearnedSettings(View):
     weight_decay: float = 0.0
     context: Context | None = None
     target: Literal["history", "same"] = "history"
-    depth: Depth = "cross"
+    depth: Depth | None = None
     objective: Objective = "both"
     similarity: Similarity | None = None
     alpha: float = 1e-3

@@ -44,7 +44,7 @@ class LeaveOneOutSettings(View):
 
     context: Context = "joint"
     similarity: Similarity | None = None
-    depth: Depth = "cross"
+    depth: Depth | None = None
     rule: Rule = "scale"
     layers: Layers = "all"
     by: Literal["token", "word"] = "word"
@@ -54,7 +54,8 @@ class LeaveOneOutSettings(View):
         check_choice("context", self.context, CONTEXTS)
         if self.similarity is not None:
             check_choice("similarity", self.similarity, SIMILARITIES)
-        check_choice("depth", self.depth, DEPTHS)
+        if self.depth is not None:
+            check_choice("depth", self.depth, DEPTHS)
         check_choice("rule", self.rule, RULES)
         check_choice("by", self.by, ("token", "word"))
         check_whole("batch", self.batch, 1)

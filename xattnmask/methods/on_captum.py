@@ -29,17 +29,17 @@ class CaptumSettings(View):
     score: Score | None = None
     by: By = "word"
     context: Context | None = None
-    depth: Depth = "cross"
+    depth: Depth | None = None
     rule: Rule = "scale"
     layers: Layers = "all"
     batch: int = 8
 
     def __post_init__(self) -> None:
-        for name, value, choices in (("score", self.score, SCORES), ("context", self.context, CONTEXTS)):
+        for name, value, choices in (("score", self.score, SCORES), ("context", self.context, CONTEXTS),
+                                     ("depth", self.depth, DEPTHS)):
             if value is not None:
                 check_choice(name, value, choices)
         check_choice("by", self.by, ("word", "token"))
-        check_choice("depth", self.depth, DEPTHS)
         check_choice("rule", self.rule, RULES)
         check_whole("batch", self.batch, 1)
 

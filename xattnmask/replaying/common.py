@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..adapter import Adapter
+from ..diffusion import DiffusionAdapter
 from ..errors import NumericalError, SettingError
 from ..patching import Layers, select_sites
 from ..sites import Role, Site
@@ -39,6 +40,16 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     """Raise SettingError unless ``value`` is one of ``choices``."""
     if not isinstance(value, str) or value not in choices:
         raise SettingError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+
+
+def default_depth(model: Adapter, num_tokens: int) -> Depth:
+    """Where a mask acts when nothing is said: ``encoder`` for diffusion models whose text encoders have sites.
+
+    An autoregressive model is masked as the paper has it. In a diffusion model of the foley world, whose truth is
+    known, a word that is out in the denoiser alone still comes in through its neighbours (docs/diffusion.md).
+    """
+    inside = any(site.role == "text-encoder" for site in model.sites(num_tokens))
+    return "encoder" if isinstance(model, DiffusionAdapter) and inside else "cross"
 
 
 def mask_roles(model: Adapter, num_tokens: int, depth: Depth) -> tuple[Role, ...] | None:

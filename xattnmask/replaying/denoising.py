@@ -49,7 +49,7 @@ class StepReplayer:
         check_choice("representation", representation, REPRESENTATIONS)
         check_choice("depth", depth, DEPTHS)
         self.model, self.generation, self.grid, self.rows = model, generation, grid, rows
-        self.representation = representation
+        self.representation, self.depth = representation, depth
         self.num_tokens, self.positions = len(generation.tokens), grid.cells
         self.layers, self.streams = layers, streams
         self._patching: dict[str, Any] = {"rule": rule, "layers": layers, "heads": heads, "streams": streams,

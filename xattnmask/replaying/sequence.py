@@ -57,7 +57,7 @@ class Replayer:
                  rule: Rule = "scale", layers: Layers = "all", heads: Sequence[int] | None = None):
         check_choice("context", context, CONTEXTS)
         check_choice("depth", depth, DEPTHS)
-        self.model, self.generation, self.context = model, generation, context
+        self.model, self.generation, self.context, self.depth = model, generation, context, depth
         self.num_tokens = len(generation.tokens)
         self.roles = mask_roles(model, self.num_tokens, depth)
         _check_context(model, self.num_tokens, context, depth)

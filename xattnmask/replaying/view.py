@@ -11,7 +11,7 @@ from ..diffusion import DiffusionAdapter, Representation, num_steps
 from ..errors import SettingError
 from ..generation import Generation
 from ..patching import Layers, Rule
-from .common import Context, Depth, has_history
+from .common import Context, Depth, default_depth, has_history
 from .denoising import StepReplayer
 from .grid import Grid, choose_steps
 from .sequence import Replayer
@@ -45,7 +45,7 @@ class View:
 
 
 def build_replayer(
-    model: Adapter, generation: Generation, view: View, *, context: Context | None = None, depth: Depth = "cross",
+    model: Adapter, generation: Generation, view: View, *, context: Context | None = None, depth: Depth | None = None,
     rule: Rule = "scale", layers: Layers = "all", heads: Sequence[int] | None = None,
 ) -> Replayer | StepReplayer:  # fmt: skip
     """The replay of ``generation``.
@@ -54,11 +54,13 @@ def build_replayer(
         view: what of a diffusion model's generation.
         context: what an autoregressive model sees of its past; by default ``frozen``, or ``joint`` where the past
             cannot be told from the text. A diffusion model has ``joint`` alone.
-        depth, rule, layers, heads: as in the replayers.
+        depth: as in the replayers; by default that of :func:`default_depth`.
+        rule, layers, heads: as in the replayers.
 
     Raises:
         SettingError: a setting is out of range, or is not for this kind of model.
     """
+    depth = depth or default_depth(model, len(generation.tokens))
     shared: dict[str, Any] = {"depth": depth, "rule": rule, "layers": layers, "heads": heads}
     if isinstance(model, DiffusionAdapter):
         if context not in (None, "joint"):
@@ -78,6 +80,8 @@ def in_force(settings: View, replayer: Replayer | StepReplayer) -> dict[str, Any
     """Settings of a method as they were used, JSON-able: without those that are not for this kind of model."""
     given = asdict(settings)
     own = {name: value for name, value in given.items() if name not in _VIEW}
+    if "depth" in own:
+        own["depth"] = own["depth"] or replayer.depth
     if isinstance(replayer, Replayer):
         return own
     used = {"denoising_steps": len(replayer.grid.steps), "bins": replayer.grid.bins, "rows": replayer.rows,

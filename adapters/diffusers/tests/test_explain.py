@@ -44,8 +44,19 @@ def test_it_is_explained_saved_and_made_again(made, key, tmp_path):
 @pytest.mark.parametrize("key", ["audioldm2", "stable-audio"])
 def test_the_loss_falls(made, key):
     model, generation = made(key)
-    total = xm.explain(model, generation, steps=15, denoising_steps=2, bins=3, tolerance=0.0).losses["total"]
+    settings = {"steps": 15, "start": 0.0, "denoising_steps": 2, "bins": 3, "tolerance": 0.0}
+    total = xm.explain(model, generation, **settings).losses["total"]
     assert total[-1] < 0.9 * total[0]
+
+
+def test_a_mask_reaches_the_text_encoders_where_nothing_is_said(made):
+    model, generation = made("audioldm2")
+    view = {"steps": 1, "denoising_steps": 2, "bins": 2}
+    found, deep, shallow = (xm.explain(model, generation, **view, **depth)
+                            for depth in ({}, {"depth": "encoder"}, {"depth": "cross"}))
+    assert found.settings["depth"] == "encoder"
+    np.testing.assert_array_equal(found.importance, deep.importance)
+    assert np.abs(found.importance - shallow.importance).max() > 1e-4
 
 
 @pytest.mark.parametrize("start", ["leave-one-out", 0.0])

@@ -28,7 +28,8 @@ def share(results):
 
 
 def test_weights_are_half_precision_and_small():
-    files = [path for name in ("foley-musicgen", "foley-judge") for path in (FOLDER / name).rglob("*") if path.is_file()]
+    folders = [FOLDER / name for name in ("foley-musicgen", "foley-judge")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     assert 0 < sum(path.stat().st_size for path in files) <= 12e6
     assert not [path for path in files if path.suffix in (".bin", ".pt", ".pkl")]
 

@@ -26,8 +26,8 @@ AVERAGED = 0.998
 """What is kept is a running average of the weights, which a step moves by the rest."""
 NO_TEXT = 0.1
 UNHEARD = 4.0
-# Nothing but the padding of its convolutions tells a UNet where in the clip it is. With three levels the clip's ends are
-# in sight everywhere; with two they are not, and order was right in 43 % of 14 clips.
+# Nothing but the padding of its convolutions tells a UNet where in the clip it is: with three levels the clip's ends
+# are in sight everywhere.
 _SHAPE = {
     "sample_size": 25,
     "in_channels": autoencoder.CONFIG["latent_channels"],
