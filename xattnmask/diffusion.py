@@ -13,6 +13,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from .adapter import Adapter
+from .errors import SettingError
 from .generation import Generation
 
 Prediction = Literal["noise", "x0", "v", "flow"]
@@ -71,8 +72,8 @@ class DiffusionAdapter(Adapter):
 
     step: int = 0
     """The denoising step under way while :meth:`generate` runs, counted from 0: one for each call of the denoiser."""
-    encodes_by_step: bool = False
-    """Whether a mask of its own for each step is in force; then the text has to be encoded anew at each step."""
+    masked_steps: Sequence[int] = ()
+    """The denoising steps that have masks of their own now, ascending: a step between them has the nearest one's."""
 
     @abstractmethod
     def denoise(self, generation: Generation, steps: Sequence[int], batch: int = 1, *, text: bool = True) -> Denoised:
@@ -95,14 +96,30 @@ class DiffusionAdapter(Adapter):
         """The predictions of all steps, [batch, steps * positions, width]."""
         return self.denoise(generation, range(num_steps(generation)), batch).prediction.flatten(1, 2)
 
+    @property
+    def encodes_by_step(self) -> bool:
+        """Whether steps have masks of their own; then the text has to be encoded anew wherever the mask is another."""
+        return bool(self.masked_steps)
+
+    @property
+    def mask_in_force(self) -> int:
+        """Which of :attr:`masked_steps` has the mask of the step under way, counted from 0."""
+        return min(range(len(self.masked_steps)), key=lambda i: abs(self.masked_steps[i] - self.step))
+
     @contextmanager
-    def encoding_by_step(self) -> Iterator[None]:
-        """While open, :meth:`generate` encodes the text anew at each step."""
-        before, self.encodes_by_step = self.encodes_by_step, True
+    def masking_by_step(self, steps: Sequence[int]) -> Iterator[None]:
+        """While open, these steps have masks of their own, and :meth:`generate` encodes the text by step.
+
+        Raises SettingError unless they ascend from 0 or above.
+        """
+        wanted = [int(step) for step in steps]
+        if not wanted or wanted != sorted(set(wanted)) or wanted[0] < 0:
+            raise SettingError(f"steps must be counted from 0 and ascend, not {wanted}")
+        before, self.masked_steps = self.masked_steps, wanted
         try:
             yield
         finally:
-            self.encodes_by_step = before
+            self.masked_steps = before
 
 
 def num_steps(generation: Generation) -> int:

@@ -121,9 +121,9 @@ def patch_steps(
     if len(tensor) != len(steps):
         raise SettingError(f"{len(tensor)} masks for {len(steps)} steps: give one each")
     pairs = [_interventions(mask[None], rule, heads) for mask in tensor]
-    masked, encoded = (ByStep(steps, part, lambda: model.step) for part in zip(*pairs, strict=True))
+    masked, encoded = (ByStep(part, lambda: model.mask_in_force) for part in zip(*pairs, strict=True))
     patched = _patched(model, masked, encoded, tensor.shape[-1], layers, roles, streams, rows, strict)
-    with model.encoding_by_step(), patched as record:
+    with model.masking_by_step(steps), patched as record:
         yield record
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import xattnmask as xm
+from xattnmask import SettingError
 from xattnmask.patching import patch_steps
 
 from .conftest import KEYS, PROMPT, close
@@ -131,3 +132,26 @@ def test_the_words_of_audioldm2_take_three_ways(made):
     for stream in ("t5", "gpt2", "clap"):
         with xm.patch(model, mask, streams=[stream]):
             assert not close(predicted(model, generation), clean, 1e-4), stream
+
+
+def test_the_nearest_step_has_its_mask(made):
+    model, _ = made("audioldm2")
+    found = []
+    with model.masking_by_step([1, 5]):
+        for model.step in (0, 2, 4, 9):
+            found.append(model.mask_in_force)
+    model.step = 0
+    assert found == [0, 0, 1, 1] and not model.encodes_by_step
+    for steps in ([], [2, 1], [1, 1], [-1]):
+        with pytest.raises(SettingError, match="steps must be counted from 0 and ascend"), model.masking_by_step(steps):
+            pass
+
+
+@pytest.mark.parametrize("key", ["audioldm2", "audioldm"])
+def test_the_text_is_encoded_once_for_each_mask(made, key, monkeypatch):
+    model, generation = made(key)
+    calls, encode = [], type(model).encode_text
+    monkeypatch.setattr(type(model), "encode_text", lambda *args: calls.append(model.step) or encode(*args))
+    with patch_steps(model, torch.ones(2, len(generation.tokens)), [0, STEPS - 1]):
+        model.regenerate(generation)
+    assert [step for step in calls if step] == [2]  # the first from which the last step's mask is the nearest

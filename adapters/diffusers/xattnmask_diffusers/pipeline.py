@@ -8,7 +8,6 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -26,7 +25,7 @@ from . import schedules
 from .latents import by_column
 from .loading import load, modules
 from .settings import DenoisingSettings
-from .trajectory import Enough, Recorder
+from .trajectory import Enough, Recorder, Replace
 
 Phase = Literal["replay", "encode-negative", "denoise-guided"]
 
@@ -123,7 +122,7 @@ class PipelineAdapter(DiffusionAdapter):
         settings = DenoisingSettings.of(given, self.default_steps)
         used = self._used_scheduler(settings)
         recorder = Recorder(guided=guidance > 1, waveform=settings.waveform, on_call=self._at_call,
-                            replace=partial(self._encode_anew, prompt) if self.encodes_by_step else None)
+                            replace=self._encoder_of(prompt) if self.encodes_by_step else None)
         audios = self._run(prompt, len(tokens), recorder, used, settings, seed=seed, duration=duration,
                            guidance=guidance)
         return self._with_trajectory(
@@ -207,10 +206,19 @@ class PipelineAdapter(DiffusionAdapter):
         with self._during("encode-negative"):
             yield
 
-    def _encode_anew(self, prompt: str, rows: int, given: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The text's inputs for the denoiser's next call, which is about to be made."""
-        with self._during("replay"):
-            return self.encode_text(prompt, rows, given)
+    def _encoder_of(self, prompt: str) -> Replace:
+        """Gives the text's inputs for the denoiser's next call: encoded once for each mask, not for each step."""
+        encoded: dict[int, dict[str, Tensor]] = {}
+
+        def encode(rows: int, given: Mapping[str, Any]) -> dict[str, Tensor]:
+            mask = self.mask_in_force
+            if mask not in encoded:
+                encoded.clear()
+                with self._during("replay"):
+                    encoded[mask] = self.encode_text(prompt, rows, given)
+            return encoded[mask]
+
+        return encode
 
     def _at_call(self, call: int) -> None:
         self.step = call

@@ -53,8 +53,8 @@ def _rows(model: DiffusionAdapter, subject: Subject, whole: Tensor) -> None:
 
 
 @check("each step runs under its own mask while audio is made",
-       "Set self.step before each call of the denoiser, and encode the text anew at each where encodes_by_step is "
-       "true.")
+       "Set self.step before each call of the denoiser, and encode the text anew where encodes_by_step is true "
+       "and mask_in_force is another.")
 def by_step(subject: Subject) -> None:
     model, made = _diffusion(subject), subject.generation()
     steps = len(made.noise_levels)  # type: ignore[arg-type]
@@ -69,9 +69,9 @@ def by_step(subject: Subject) -> None:
     require(clean[1] == list(range(steps)), f"model.step reads {clean[1]} at the calls of the denoiser: set self.step "
             "to 0, 1, ... before each call")
     require(same(found[0][0], clean[0][0]), "zeros at step 1 alone change step 0: text encoded under a patch must be "
-            "encoded anew at each step where encodes_by_step is true")
+            "encoded anew where encodes_by_step is true and mask_in_force is another")
     require(not same(found[0][1], clean[0][1]), "zeros at step 1 alone do not change step 1: set self.step before the "
-            "call, and encode the text anew at each step where encodes_by_step is true")
+            "call, and encode the text anew where encodes_by_step is true and mask_in_force is another")
     require(model.step == 0 and not model.encodes_by_step, "step must be 0 again after generate")
 
 
