@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 from multiprocessing import get_context
@@ -37,6 +38,8 @@ DIVERGENCE = 1e-3
 """Weight of the divergence from a normal distribution, by latent: enough that sampling and scaling make sense."""
 TOLD = 0.2
 """Weight of the probe that reads off the latents what sounds."""
+AUDIBLE = 1e-3
+"""Mel magnitude above which a difference counts twice when the decoder goes on alone."""
 _CHUNK = 100
 _worker_model: AutoencoderKL
 """The autoencoder of a worker process that encodes clips."""
@@ -61,6 +64,34 @@ def train(folder: Path, steps: int = 1600, seed: int = 5) -> AutoencoderKL:
         torch.save(1 / _spread(model, pool(min(POOL, 256))[0]), factor)
     model.register_to_config(scaling_factor=float(torch.load(factor, weights_only=True)))
     return model
+
+
+def refine(folder: Path, model: AutoencoderKL, steps: int = 2500, seed: int = 11) -> AutoencoderKL:
+    """Train the decoder alone, or go on training it.
+
+    The latents stay what they are, so a denoiser can be trained on them at the same time.
+    """
+    torch.manual_seed(seed)
+    model.requires_grad_(False)
+    decoder = nn.ModuleList([model.post_quant_conv, model.decoder]).train().requires_grad_(True)
+    optimizer = torch.optim.AdamW(decoder.parameters(), lr=LR / 2, betas=(0.9, 0.98), weight_decay=1e-3)
+    loop = Loop(folder, decoder, optimizer, steps=steps, lr=LR / 2)
+    if loop.start < steps:
+        mels, active = pool(POOL)
+        loop.run(lambda _: _refine_step(model, optimizer, _crops(mels, active)[0]))
+    return model.eval().requires_grad_(False)
+
+
+def _refine_step(model: AutoencoderKL, optimizer: torch.optim.Optimizer, mels: Tensor) -> dict[str, float]:
+    with torch.no_grad():
+        latent = model.encode(mels[:, None]).latent_dist.sample()
+    made, floor = model.decode(latent).sample[:, 0], math.log(AUDIBLE)
+    missed, heard = F.l1_loss(made, mels), F.l1_loss(made.clamp_min(floor), mels.clamp_min(floor))
+    optimizer.zero_grad()
+    (missed + heard).backward()
+    nn.utils.clip_grad_norm_(model.decoder.parameters(), 1.0)
+    optimizer.step()
+    return {"missed": missed.item(), "heard": heard.item()}
 
 
 def pool(count: int) -> tuple[Tensor, Tensor]:

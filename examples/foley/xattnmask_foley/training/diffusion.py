@@ -15,13 +15,13 @@ from .export import rounded
 from .tokenizer import build as build_t5
 from .tokenizer import build_roberta
 
-STEPS = {"foley-audioldm2": 8500, "foley-audioldm": 6000}
+STEPS = {"foley-audioldm2": 11_500, "foley-audioldm": 6000}
 SEEDS = {"foley-audioldm2": 9, "foley-audioldm": 10}
 
 
 def train_autoencoder(work: Path) -> AutoencoderKL:
-    """The autoencoder, in half precision as it is shipped."""
-    return rounded(autoencoder.train(work / "autoencoder"))
+    """The autoencoder, in half precision as it is shipped, its decoder trained on alone at the end."""
+    return rounded(autoencoder.refine(work / "decoder", rounded(autoencoder.train(work / "autoencoder"))))
 
 
 def train_vocoder(work: Path) -> SpeechT5HifiGan:
