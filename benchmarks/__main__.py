@@ -37,6 +37,14 @@ def audiogen(captions: int = 12, out: Path = OUT, threads: int = 2) -> None:
 
 
 @app.command()
+def diffusion(captions: int = 20, repeats: int = 5, out: Path = OUT, threads: int = 2) -> None:
+    """Explaining the bundled diffusion models: seconds, peak memory, and how many denoising steps it takes."""
+    from .diffusion import run
+
+    run(captions, repeats, out, threads)
+
+
+@app.command()
 def edit(
     captions: int = 100, split: str = "test", start: int = 0, rule: str = "", depth: str = "", out: Path = OUT,
     name: str = "edit", threads: int = 1,

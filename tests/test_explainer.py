@@ -10,7 +10,7 @@ import torch
 
 import xattnmask
 from xattnmask import Attribution, Explanation, NumericalError, SettingError, explain, patch, regenerate
-from xattnmask.explainer import frame_importance, position_mask
+from xattnmask.explainer import frame_importance, mask_of, position_mask
 from xattnmask.plugins.registry import method as load_method
 
 
@@ -183,6 +183,24 @@ def test_importance_beyond_a_masks_range_is_stretched(sound):
     assert position_mask(np.full((3, 1), -7.0), sound)[:, 0].tolist() == [1, 1, 1]
     inside = np.array([[0.2], [0.0], [0.3]], np.float32)
     assert np.array_equal(position_mask(inside, sound), inside)
+
+
+@pytest.mark.parametrize("importance", [[3.0, -1.0, 7.0, 7.0], [0.2, 0.1, 0.9, 0.9], [2e-9, 1e-9, 3e-9, 3e-9]])
+def test_a_ranked_mask_is_the_share_of_cells_below(toy_model, importance):
+    sound = toy_model.generate("a", duration=0.08)
+    frames, tokens = len(sound.positions), len(sound.tokens)
+    cells = np.resize(np.array(importance, np.float32), (frames, tokens))
+    explanation = replace(explain(toy_model, sound, method="random"), importance=cells)
+    below = np.array([((cells < cell).sum() + (cells == cell).sum() / 2) / cells.size for cell in cells.flat])
+    expected = position_mask(below.reshape(cells.shape).astype(np.float32), sound)
+    np.testing.assert_allclose(mask_of(toy_model, sound, explanation, "ranked"), expected, atol=1e-6)
+
+
+def test_one_value_ranks_nothing_and_other_kinds_of_mask_do_not_exist(toy_model, sound):
+    explanation = with_importance(explain(toy_model, sound, method="random"), 0.3)
+    assert (mask_of(toy_model, sound, explanation, "ranked") == 1).all()
+    with pytest.raises(SettingError, match="mask must be one of own, stretched, ranked, not 'sharp'"):
+        regenerate(toy_model, sound, explanation, mask="sharp")
 
 
 # audio made again

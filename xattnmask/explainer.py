@@ -6,7 +6,7 @@ import platform
 from dataclasses import replace
 from functools import partial
 from importlib import metadata
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,8 +21,12 @@ from .patching import RULES, patch
 from .plugins.listeners import listeners
 from .plugins.registry import method as load_method
 from .positions import by_frame, by_position
-from .replaying import Replayer, default_depth, mask_roles
+from .replaying import Replayer, check_choice, default_depth, mask_roles
 from .results import Explanation, diagnose
+
+MaskKind = Literal["own", "stretched", "ranked"]
+MASKS = ("own", "stretched", "ranked")
+"""What :func:`mask_of` makes of importance."""
 
 
 def explain(model: Adapter, generation: Generation, *, method: str = "learned", seed: int = 0,
@@ -55,7 +59,7 @@ def explain(model: Adapter, generation: Generation, *, method: str = "learned", 
 
 
 def regenerate(model: Adapter, generation: Generation, explanation: Explanation, *,
-               seed: int | None = None, stretched: bool = False) -> dict[str, np.ndarray]:
+               seed: int | None = None, mask: MaskKind = "own") -> dict[str, np.ndarray]:
     """Make the audio of ``generation`` again with and without the important words.
 
     The mask M is that of :func:`mask_of` and acts as the method's own masks did (its rule, layers, heads and depth);
@@ -66,31 +70,34 @@ def regenerate(model: Adapter, generation: Generation, explanation: Explanation,
         generation: what was explained.
         explanation: of the whole of it.
         seed: the sampling's; by default that of the generation, so that M = 1 makes the same sound again.
-        stretched: as in :func:`mask_of`.
+        mask: as in :func:`mask_of`.
 
     Returns:
         Audio by name: ``factual`` under M, ``counterfactual`` under 1 - M.
 
     Raises:
-        SettingError: the generation is another model's, or the explanation is not of the whole of it.
+        SettingError: the generation is another model's, the explanation is not of the whole of it, or there is no such
+            kind of mask.
     """
-    mask = mask_of(model, generation, explanation, stretched=stretched)
+    made = mask_of(model, generation, explanation, mask)
     if isinstance(model, DiffusionAdapter):
         run = partial(_regenerated_by_step, model, generation, explanation, seed)
     else:
         run = partial(_regenerated, model, generation, explanation, seed)
-    return {"factual": run(mask), "counterfactual": run(1 - mask)}
+    return {"factual": run(made), "counterfactual": run(1 - made)}
 
 
-def mask_of(model: Adapter, generation: Generation, explanation: Explanation, *, stretched: bool = False) -> np.ndarray:
+def mask_of(model: Adapter, generation: Generation, explanation: Explanation, mask: MaskKind = "own") -> np.ndarray:
     """The mask M in [0, 1] that an explanation stands for: [positions, tokens], or [steps, times, tokens] (diffusion).
 
-    Its importance, stretched over [0, 1] from its lowest value to its highest where a method's leaves that, or, if
-    ``stretched``, always: so that methods whose importance is in other units than a mask's make masks that can be
-    compared. Errors as :func:`regenerate`.
+    ``own`` is its importance, stretched over [0, 1] from its lowest value to its highest where a method's leaves that.
+    The others make masks that can be compared of methods whose importance is in other units than a mask's:
+    ``stretched`` always stretches it; ``ranked`` takes the share of cells that are less important, so that all masks
+    are of the same size and only the order of cells counts. Errors as :func:`regenerate`.
     """
     _check_model(model, generation)
-    scale = _stretched if stretched else _unit_range
+    check_choice("mask", mask, MASKS)
+    scale = {"own": _unit_range, "stretched": _stretched, "ranked": _ranked}[mask]
     if isinstance(model, DiffusionAdapter):
         return scale(checked_cells(generation, explanation))
     _check_whole(generation, explanation)
@@ -120,6 +127,15 @@ def _stretched(importance: np.ndarray) -> np.ndarray:
     """From its lowest value, 0, to its highest, 1; one value for all, which singles nothing out, becomes 1."""
     low, high = float(importance.min()), float(importance.max())
     return (importance - low) / (high - low) if high > low else np.ones_like(importance)
+
+
+def _ranked(importance: np.ndarray) -> np.ndarray:
+    """The share of cells below each, and half of those level with it; one value for all becomes 1."""
+    if importance.min() == importance.max():
+        return np.ones_like(importance)
+    _, places, counts = np.unique(importance, return_inverse=True, return_counts=True)
+    below = (np.cumsum(counts) - counts / 2) / importance.size
+    return below[places].reshape(importance.shape).astype(importance.dtype)
 
 
 def _explanation(model: Adapter, generation: Generation, method: str, seed: int, found: Attribution) -> Explanation:

@@ -74,6 +74,12 @@ def test_masks_can_be_stretched(toy_model):
     assert (own["kl_f"] != stretched["kl_f"]).all()
 
 
+def test_ranked_masks_are_all_of_one_size(toy_model):
+    found = evaluate(toy_model, PROMPTS, judge="toy", mask="ranked", duration=0.4, repeats=1,
+                     methods=["attention", "random", "leave-one-out"])
+    assert found["size"] == pytest.approx(0.5, abs=1e-6)
+
+
 def test_a_world_brings_its_captions_and_truth(toy_model):
     found = evaluate(toy_model, world="toy", limit=3, duration=0.48, methods=["attention"])
     world = load_world("toy")

@@ -57,8 +57,8 @@ def evaluate(
     truth: str | None = typer.Option(
         None, metavar="given|generated", help="Score against the truth on the world's own sound, or on the model's."),
     mask: str = typer.Option(
-        "own", metavar="own|stretched", help="Make sounds again under each method's own mask, or under its importance "
-        "stretched over [0, 1]."),
+        "own", metavar="own|stretched|ranked", help="Make sounds again under each method's own mask, or under its "
+        "importance stretched over [0, 1], or under its cells' ranks."),
     repeats: int = REPEATS,
     top: int = typer.Option(3, metavar="K", help="Labels that the second fidelity takes."),
     limit: int | None = typer.Option(None, metavar="N", help="At most so many prompts. (default: all; 100 of a world)"),

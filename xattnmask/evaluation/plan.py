@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..errors import SettingError
+from ..explainer import MASKS
 from ..optional import need
 from ..plugins.discovery import METHODS, find, nearest
 
 METRICS = ("fidelity", "truth", "curves", "infidelity", "sensitivity")
 """What can be measured; docs/metrics.md has the formulas."""
 TRUTHS = ("given", "generated")
-MASKS = ("own", "stretched")
 _BY_EAR = ("fidelity", "curves")
 _LIBRARIES = {"truth": ("sklearn", "metrics"), "infidelity": ("captum", "captum"), "sensitivity": ("captum", "captum")}
 Methods = Mapping[str, tuple[str, Mapping[str, Any]]]

@@ -52,8 +52,8 @@ def evaluate(
         truth: whether importance is scored on a world's own sound, ``given`` to the model, whose truth is exact (the
             default, where the model takes sounds in), or on what the model has ``generated``, which need not be what
             was asked for.
-        mask: what sounds are made again under: each method's ``own`` mask, or its importance ``stretched`` over [0, 1],
-            which is fairer to methods whose importance is in other units.
+        mask: what sounds are made again under: each method's ``own`` mask, or, fairer to methods whose importance is in
+            other units, its importance ``stretched`` over [0, 1], or ``ranked``, where only the order of cells counts.
         limit: how many prompts; all by default, or 100 of a world.
         split: which captions of a world.
         on_prompt: called after each prompt with how many are done, of how many, and its rows.

@@ -107,7 +107,7 @@ class Sounds:
         ``method`` and ``settings``, by which they were made, are for metrics that explain again.
         """
         plan = self.bench.plan
-        whole = mask_of(self.bench.model, self._sounds[0], explained[0], stretched=plan.mask == "stretched")
+        whole = mask_of(self.bench.model, self._sounds[0], explained[0], plan.mask)
         row: Row = {"size": size(whole)}
         for metric in plan.metrics:
             row.update(self._metric(metric, explained, method, settings or {}))
@@ -134,8 +134,7 @@ class Sounds:
         bench = self.bench
         assert bench.judge is not None
         seeds = range(self.own.seed, self.own.seed + bench.plan.repeats)
-        stretched = bench.plan.mask == "stretched"
-        made = [regenerate(bench.model, self.own, explanation, seed=seed, stretched=stretched) for seed in seeds]
+        made = [regenerate(bench.model, self.own, explanation, seed=seed, mask=bench.plan.mask) for seed in seeds]
         sounds = {"f": [each["factual"] for each in made], "cf": [each["counterfactual"] for each in made]}
         label = bench.judge.labels[int(self.before.argmax())]
         return {"label": label, **judged(bench.judge, self.own.audio, sounds, self.own.sample_rate, bench.plan.top)}

@@ -22,3 +22,5 @@ class NamedCheckpoint:
 
 
 MUSICGEN = NamedCheckpoint("foley-musicgen", "musicgen", "4 s of twelve sounds at 16 kHz, MusicGen, 6 M parameters")
+AUDIOLDM2 = NamedCheckpoint("foley-audioldm2", "audioldm2", "4 s of twelve sounds at 16 kHz, AudioLDM2")
+AUDIOLDM = NamedCheckpoint("foley-audioldm", "audioldm", "4 s of twelve sounds at 16 kHz, AudioLDM")

@@ -1,0 +1,110 @@
+"""Explaining diffusion models: seconds and peak memory beside generating, and what fewer explained steps cost."""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import xattnmask as xm
+
+from .report import table, write
+
+NAMES = ("foley-audioldm2", "foley-audioldm")
+CAPTION = "we hear a loud dog followed by the rain"
+STEPS = 50
+"""Denoising steps of what is generated, and of the mask that has one for each."""
+COUNTS = (10, STEPS, 4 * STEPS)
+"""Explained steps of which peak memory is taken."""
+Row = dict[str, str]
+
+
+def run(captions: int, repeats: int, out: Path, threads: int) -> None:
+    """Measure everything and write the tables."""
+    torch.set_num_threads(threads)
+    tables = [_seconds(repeats), _memory(), _fewer_steps(captions)]
+    command = f"python -m benchmarks diffusion --captions {captions} --repeats {repeats} --threads {threads}"
+    text = "\n".join(table(rows, command) for rows in tables)
+    write(out / "diffusion.md", text)
+    print(text)
+
+
+def _seconds(repeats: int) -> list[Row]:
+    rows = []
+    for name in NAMES:
+        model = xm.load(name)
+        generation = _made(model, STEPS)
+        works: dict[str, Callable[[], object]] = {
+            f"generate, {STEPS} steps": lambda m=model: _made(m, STEPS),
+            "explain (10 steps)": lambda m=model, g=generation: xm.explain(m, g),
+            f"explain, all {STEPS} steps": lambda m=model, g=generation: xm.explain(m, g, denoising_steps=STEPS),
+            "leave-one-out (10 steps)": lambda m=model, g=generation: xm.explain(m, g, method="leave-one-out"),
+        }
+        works["explain (10 steps)"]()  # the first call imports and warms up
+        times: dict[str, list[float]] = {what: [] for what in works}
+        for _ in range(repeats):  # by turns, so that all see the same machine
+            for what, work in works.items():
+                times[what].append(_time(work))
+        medians = {what: statistics.median(found) for what, found in times.items()}
+        whole = medians[f"generate, {STEPS} steps"]
+        rows += [{"model": name, "what": what, "median s": f"{median:.2f}", "of generating": f"{median / whole:.2f}"}
+                 for what, median in medians.items()]
+    return rows
+
+
+def _memory() -> list[Row]:
+    rows = []
+    for name in NAMES:
+        made = _peak_of_child(name, 0)
+        peaks = {count: _peak_of_child(name, count) for count in COUNTS}
+        explained = {f"explain {count} steps, MB": f"{peak:.0f}" for count, peak in peaks.items()}
+        rows.append({"model": name, f"generate {COUNTS[-1]} steps, MB": f"{made:.0f}", **explained,
+                     "most / generate": f"{max(peaks.values()) / made:.2f}"})
+    return rows
+
+
+def _fewer_steps(captions: int) -> list[Row]:
+    """Against the truth, on the world's own sounds: the default beside a mask for each of ``STEPS``."""
+    methods: dict[str, tuple[str, dict[str, Any]]] = {
+        "10 steps": ("learned", {}), f"{STEPS} steps": ("learned", {"denoising_steps": STEPS})}
+    found = xm.evaluate(xm.load(NAMES[0]), world="foley", limit=captions, methods=methods, metrics=["truth"])
+    return [{"explained": row.method, "score": row.score, "mean": f"{row.mean:.3f} [{row.low:.3f}, {row.high:.3f}]",
+             "captions": str(row.prompts)} for row in found.summary if row.score in ("word_auc", "frame_auc")]
+
+
+def _made(model: xm.Adapter, steps: int) -> xm.Generation:
+    return model.generate(CAPTION, seed=0, steps=steps)
+
+
+def _time(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _peak_of_child(name: str, count: int) -> float:
+    command = [sys.executable, "-m", "benchmarks.diffusion", name, str(count)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return float(json.loads(printed.splitlines()[-1]))
+
+
+def _measure(name: str, count: int) -> float:
+    """Peak of this process in MB after generating and, of ``count`` steps, explaining."""
+    model = xm.load(name)
+    generation = _made(model, COUNTS[-1])
+    if count:
+        xm.explain(model, generation, denoising_steps=count, steps=2)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(2)
+    print(json.dumps(_measure(sys.argv[1], int(sys.argv[2]))))
