@@ -95,7 +95,8 @@ def evaluate(
                 load(model, checkpoint, device=device, dtype=dtype), cases, methods=named,
                 judge=read_judge(judge, judge_checkpoint, labels, device), world=world, out=folder, seed=seed,
                 metrics=None if metrics is None else metrics.split(","), duration=duration, guidance=guidance,
-                generate=settings, repeats=repeats, top=top, truth=truth, mask=mask, limit=limit, split=split,
+                mask=mask,  # type: ignore[arg-type]  # what there is not is refused there
+                generate=settings, repeats=repeats, top=top, truth=truth, limit=limit, split=split,
                 on_prompt=on_prompt)
     if share.main:
         _tell(found, folder, as_json)

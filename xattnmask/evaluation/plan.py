@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..errors import SettingError
-from ..explainer import MASKS
+from ..explainer import MASKS, MaskKind
 from ..optional import need
 from ..plugins.discovery import METHODS, find, nearest
 
@@ -31,7 +31,7 @@ class Plan:
     repeats: int = 3
     top: int = 3
     truth: str = "given"
-    mask: str = "own"
+    mask: MaskKind = "own"
     generate: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..adapter import Adapter
 from ..errors import SettingError
+from ..explainer import MaskKind
 from ..judges import load_judge
 from ..optional import need
 from ..plugins import registry
@@ -29,7 +30,7 @@ def evaluate(
     judge: Judge | str | None = None, world: World | str | None = None, metrics: Sequence[str] | None = None,
     out: str | os.PathLike[str] | None = None, seed: int = 0, duration: float | None = None,
     guidance: float | None = None, generate: Mapping[str, Any] | None = None, repeats: int = 3, top: int = 3,
-    truth: str | None = None, mask: str = "own", limit: int | None = None, split: str = "test",
+    truth: str | None = None, mask: MaskKind = "own", limit: int | None = None, split: str = "test",
     on_prompt: OnPrompt | None = None,
 ) -> Evaluation:  # fmt: skip
     """Score attribution methods on many prompts. A prompt that fails is noted in its rows, and the others go on.

@@ -66,7 +66,7 @@ def train(folder: Path, steps: int = 1600, seed: int = 5) -> AutoencoderKL:
     return model
 
 
-def refine(folder: Path, model: AutoencoderKL, steps: int = 2500, seed: int = 11) -> AutoencoderKL:
+def refine(folder: Path, model: AutoencoderKL, steps: int = 1500, seed: int = 11) -> AutoencoderKL:
     """Train the decoder alone, or go on training it.
 
     The latents stay what they are, so a denoiser can be trained on them at the same time.
