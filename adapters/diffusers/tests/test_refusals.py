@@ -122,3 +122,10 @@ def test_attention_in_slices(models):
             model.regenerate(generation)
     finally:
         module.set_processor(before)
+
+
+def test_loading_says_nothing_where_nobody_watches(checkpoints, capfd, recwarn):
+    xm.load("audioldm2", str(checkpoints("audioldm2")))
+    shown = capfd.readouterr()
+    assert "Loading" not in shown.out + shown.err
+    assert not [each for each in recwarn if "torch_dtype" in str(each.message)]

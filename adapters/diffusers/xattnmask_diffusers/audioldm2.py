@@ -6,6 +6,7 @@ in GPT-2's input; ``clap``, CLAP's vector there, which carries all words, and is
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -81,9 +82,11 @@ class AudioLDM2(SpectrogramAdapter):
         projected = self.backbone["projection_model"](
             hidden_states=pooled, hidden_states_1=states, attention_mask=mask.new_ones(rows, 1), attention_mask_1=mask
         )
-        generated = self.pipeline.generate_language_model(
-            projected.hidden_states, attention_mask=projected.attention_mask, max_new_tokens=None
-        )
+        with warnings.catch_warnings():  # diffusers names what it keeps as transformers no longer likes it named
+            warnings.filterwarnings("ignore", message=".*past_key_values.*deprecated", category=FutureWarning)
+            generated = self.pipeline.generate_language_model(
+                projected.hidden_states, attention_mask=projected.attention_mask, max_new_tokens=None
+            )
         return dict(zip(_INPUTS, (generated, states, mask), strict=True))
 
     def _unet_sites(self) -> list[Site]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.utils import logging as diffusers_logging
 from torch import nn
+from transformers.utils import logging as transformers_logging
 
 from xattnmask.errors import CheckpointError, SettingError
 
@@ -83,17 +87,39 @@ def _check_index(pipeline_class: Any, checkpoint: str) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without diffusers' notice that a pipeline is no longer developed: the model listing says so."""
+    """Without diffusers' notice that a pipeline is no longer developed: the model listing says so.
+
+    Nor is there a bar for each part's weights within that for the parts, nor any where nobody watches.
+    """
     logger = logging.getLogger("diffusers")
     logger.addFilter(_not_about_age)
     for handler in logger.handlers:
         handler.addFilter(_not_about_age)
     try:
-        yield
+        with ExitStack() as stack:
+            stack.enter_context(warnings.catch_warnings())
+            # older diffusers do not know its new name
+            warnings.filterwarnings("ignore", message=".*torch_dtype.*deprecated", category=FutureWarning)
+            stack.enter_context(_without_bars(transformers_logging))
+            if not sys.stderr.isatty():
+                stack.enter_context(_without_bars(diffusers_logging))
+            yield
     finally:
         logger.removeFilter(_not_about_age)
         for handler in logger.handlers:
             handler.removeFilter(_not_about_age)
+
+
+@contextmanager
+def _without_bars(library: Any) -> Iterator[None]:
+    """Without the progress bars of a library's ``utils.logging``."""
+    before = library.is_progress_bar_enabled()
+    library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if before:
+            library.enable_progress_bar()
 
 
 def _not_about_age(record: logging.LogRecord) -> bool:
