@@ -57,6 +57,14 @@ def test_a_frozen_history_keeps_the_states_in_place(clear):
     assert "may be ignoring the text" in sentence
 
 
+def test_what_the_text_changes_stays(clear):
+    """By squared errors the counterfactual loss is no cosine."""
+    losses, settings = {"factual": [0.1, 0.02], "counterfactual": [0.99, 0.97]}, {"similarity": "error"}
+    (sentence,) = diagnose(clear(losses=losses, settings=settings))
+    assert sentence.startswith("Without the important words 97% of what the text changes is still there")
+    assert diagnose(clear(losses=losses | {"counterfactual": [0.9]}, settings=settings)) == ()
+
+
 def test_factual_high_and_counterfactual_low(clear):
     (sentence,) = diagnose(clear(losses={"factual": [0.9, 0.4], "counterfactual": [0.9, 0.1]}))
     assert "do not bring the sound back" in sentence

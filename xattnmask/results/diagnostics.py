@@ -24,6 +24,10 @@ UNMOVED_COSINE_FROZEN = 0.998
 """The same in context ``frozen``, where the history as it sounded keeps the states in place: on the foley model, which
 follows its text, the cosine was .933 to .993 over 16 captions."""
 
+STILL_THERE = 0.95
+"""Above this final counterfactual loss, where it is one less the squared error relative to what the text changes, the
+words are not taken away."""
+
 FACTUAL_HIGH = 0.2
 COUNTERFACTUAL_LOW = 0.5
 """A final factual loss (1 - mean cosine with the important words alone, in [0, 2]) above the first, with a
@@ -42,7 +46,8 @@ def diagnose(explanation: Explanation) -> tuple[str, ...]:
     """Sentences about what makes ``explanation`` doubtful, or about what to look at; empty when nothing does.
 
     ``losses`` are read as cosines, as the learned mask records them: ``factual`` = 1 - mean cos(h, h_F) and
-    ``counterfactual`` = mean cos(h, h_CF), a value a step; their last values count. Curves that are absent
+    ``counterfactual`` = mean cos(h, h_CF), a value a step; or, with the setting ``similarity="error"``, as shares of
+    what the text changes. Their last values count. Curves that are absent
     or out of these ranges are passed over.
     """
     uniform = _near_uniform(explanation)
@@ -66,8 +71,12 @@ def _ignores_text(explanation: Explanation) -> list[str]:
     counterfactual = _last(explanation, "counterfactual", -1.0, 1.0)
     if counterfactual is None:
         return []
-    frozen = explanation.settings.get("context") == "frozen"
-    if counterfactual > (UNMOVED_COSINE_FROZEN if frozen else UNMOVED_COSINE):
+    settings = explanation.settings
+    by_error, frozen = settings.get("similarity") == "error", settings.get("context") == "frozen"
+    if by_error and counterfactual > STILL_THERE:
+        return [f"Without the important words {counterfactual:.0%} of what the text changes is still there; words that "
+                "matter at some moments only stay in the text encoders."]
+    if not by_error and counterfactual > (UNMOVED_COSINE_FROZEN if frozen else UNMOVED_COSINE):
         return ["The model may be ignoring the text: taking the important words away changes almost nothing "
                 f"(cosine {counterfactual:.2f})."]
     if factual is not None and factual > FACTUAL_HIGH and counterfactual < COUNTERFACTUAL_LOW:
