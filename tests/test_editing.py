@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -86,9 +87,11 @@ def test_the_limit_is_for_weights_and_masks_stay_in_0_to_1(toy_model):
 
 def test_a_text_encoder_takes_no_weight_above_1(monkeypatch, toy_model):
     seen = []
-    monkeypatch.setattr("xattnmask.patching.intercept", lambda backbone, pairs, *_, **__: seen.extend(pairs))
+    monkeypatch.setattr("xattnmask.patching.applying.intercept",
+                        lambda backbone, pairs, *_, **__: nullcontext(seen.extend(pairs)))
     sites = [*toy_model.sites(2), xattnmask.Site("words", 0, "text-encoder")]
     monkeypatch.setattr(type(toy_model), "sites", lambda self, num_tokens: sites)
-    reweigh(toy_model, torch.tensor([[0.5, 3.0]]), roles=("cross", "text-encoder"))
+    with reweigh(toy_model, torch.tensor([[0.5, 3.0]]), roles=("cross", "text-encoder")):
+        pass
     masks = {site.role: intervention.mask.tolist() for site, intervention in seen}
     assert masks == {"cross": [[0.5, 3.0]], "text-encoder": [[0.5, 1.0]]}

@@ -10,7 +10,7 @@ from torch import nn
 
 from xattnmask import CheckpointError, Denoised, DiffusionAdapter, Generation, SettingError, Site
 
-from .toy_plugin import HOP, RATE, WIDTH, Layer, Toy
+from .toy_plugin import HOP, RATE, WIDTH, Attention, Layer, Toy
 
 
 class Denoiser(nn.Module):
@@ -56,8 +56,9 @@ class ToyDiffusion(DiffusionAdapter):
     def conditional_rows(self, batch):
         return slice(batch // 2, batch) if self.guided else slice(0, batch)
 
-    def text(self, tokens):
-        return self.backbone.words(torch.tensor([[t.id for t in tokens]], device=self.backbone.out.weight.device))
+    def text(self, tokens, rows=1):
+        ids = torch.tensor([[t.id for t in tokens]], device=self.backbone.out.weight.device)
+        return self.backbone.words(ids).expand(rows, -1, -1)
 
     @torch.no_grad()
     def _generate(self, prompt, tokens, *, seed, duration, guidance, steps=3, **settings):
@@ -68,7 +69,9 @@ class ToyDiffusion(DiffusionAdapter):
         angles = torch.linspace(math.pi / 2, 0.1, steps + 1).to(text)
         try:
             for step in range(steps):
-                self.step, self.guided = step, True
+                self.step, self.guided = step, False
+                text = self.text(tokens) if self.encodes_anew else text
+                self.guided = True
                 kept.append(latents)
                 null, given = self.run(latents.repeat(2, 1, 1), angles[step].repeat(2),
                                        torch.cat([torch.zeros_like(text), text]))
@@ -92,6 +95,26 @@ class ToyDiffusion(DiffusionAdapter):
     def denoise(self, generation, steps, batch=1, *, text=True):
         chosen = list(steps)
         latents, angles = generation.replay["latents"][chosen], generation.replay["angles"][chosen]
-        words = self.text(generation.tokens) if text else torch.zeros_like(self.text(generation.tokens))
-        found = self.run(latents.repeat(batch, 1, 1), angles.repeat(batch), words.expand(batch * len(chosen), -1, -1))
+        words = self.text(generation.tokens, batch * len(chosen))
+        words = words if text else torch.zeros_like(words)
+        found = self.run(latents.repeat(batch, 1, 1), angles.repeat(batch), words)
         return Denoised(latents, found.unflatten(0, (batch, len(chosen))), angles.cos(), angles.sin(), "noise")
+
+
+class ToyApart(ToyDiffusion):
+    """With a text encoder, and for stretches of the audio texts of their own."""
+
+    encodes_apart = True
+
+    def __init__(self, device="cpu", dtype="float32"):
+        super().__init__(device, dtype)
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            self.backbone.encoder = Attention().eval().to(device, getattr(torch, dtype))
+
+    def sites(self, num_tokens):
+        return [*super().sites(num_tokens), Site("encoder", 0, "text-encoder")]
+
+    def text(self, tokens, rows=1):
+        words = super().text(tokens, rows * self.texts)
+        return (words + 3 * self.backbone.encoder(words)).reshape(rows, -1, WIDTH)

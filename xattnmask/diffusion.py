@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -74,14 +74,20 @@ class DiffusionAdapter(Adapter):
     """The denoising step under way while :meth:`generate` runs, counted from 0: one for each call of the denoiser."""
     masked_steps: Sequence[int] = ()
     """The denoising steps that have masks of their own now, ascending: a step between them has the nearest one's."""
+    encodes_apart: ClassVar[bool] = False
+    """Whether stretches of the audio can have texts of their own, as :attr:`texts` says. Then all that the text tells
+    the denoiser comes in at its ``cross`` and ``summary`` sites, which have ``places``."""
+    texts: int = 1
+    """How many texts each row of the denoiser reads now, by stretches of the audio."""
 
     @abstractmethod
     def denoise(self, generation: Generation, steps: Sequence[int], batch: int = 1, *, text: bool = True) -> Denoised:
         """Run the denoiser once more at some steps of ``generation``, ``batch`` times in one batch, without guidance.
 
         Row b * len(steps) + s of the batch at the sites is copy b of step s. The text is encoded here, with one row for
-        each of them too, so that a patch of a text encoder holds. With ``text=False`` the prediction is that of the
-        unconditional (or negative) branch. Runs under the caller's grad mode and patches.
+        each of them too, so that a patch of a text encoder holds; or, where :attr:`texts` is above 1, with so many rows
+        for each, one after the other, whose keys the denoiser gets side by side. With ``text=False`` the prediction is
+        that of the unconditional (or negative) branch. Runs under the caller's grad mode and patches.
         """
 
     @property
@@ -97,14 +103,17 @@ class DiffusionAdapter(Adapter):
         return self.denoise(generation, range(num_steps(generation)), batch).prediction.flatten(1, 2)
 
     @property
-    def encodes_by_step(self) -> bool:
-        """Whether steps have masks of their own; then the text has to be encoded anew wherever the mask is another."""
-        return bool(self.masked_steps)
+    def encodes_anew(self) -> bool:
+        """Whether :meth:`generate` has to encode the text itself, wherever the mask is another than the step before.
+
+        It has where steps have masks of their own, or stretches of the audio texts.
+        """
+        return bool(self.masked_steps) or self.texts > 1
 
     @property
     def mask_in_force(self) -> int:
-        """Which of :attr:`masked_steps` has the mask of the step under way, counted from 0."""
-        return min(range(len(self.masked_steps)), key=lambda i: abs(self.masked_steps[i] - self.step))
+        """Which of :attr:`masked_steps` has the mask of the step under way, counted from 0; 0 if there are none."""
+        return min(range(len(self.masked_steps)), key=lambda i: abs(self.masked_steps[i] - self.step), default=0)
 
     @contextmanager
     def masking_by_step(self, steps: Sequence[int]) -> Iterator[None]:
@@ -120,6 +129,22 @@ class DiffusionAdapter(Adapter):
             yield
         finally:
             self.masked_steps = before
+
+    @contextmanager
+    def encoding_apart(self, texts: int) -> Iterator[None]:
+        """While open, each row of the denoiser reads so many texts; for patches, which see to who reads which.
+
+        Raises SettingError where the model cannot, or does so already.
+        """
+        if not self.encodes_apart:
+            raise SettingError(f"model {self.key!r} cannot encode its text apart for stretches of the audio")
+        if self.texts > 1:
+            raise SettingError("the text is encoded apart already: such patches do not nest")
+        self.texts = texts
+        try:
+            yield
+        finally:
+            self.texts = 1
 
 
 def num_steps(generation: Generation) -> int:

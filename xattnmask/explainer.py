@@ -21,7 +21,7 @@ from .patching import RULES, patch
 from .plugins.listeners import listeners
 from .plugins.registry import method as load_method
 from .positions import by_frame, by_position
-from .replaying import Replayer, check_choice, default_depth, mask_roles
+from .replaying import Replayer, check_choice, default_depth, default_text_stretches, mask_roles
 from .results import Explanation, diagnose
 
 MaskKind = Literal["own", "stretched", "ranked"]
@@ -212,8 +212,11 @@ def _mask_settings(model: Adapter, explanation: Explanation) -> dict[str, Any]:
     if used.get("rule") not in RULES:  # a suppressed token is still read: that is no rule to take words away by
         used.pop("rule", None)
     count = len(explanation.tokens)
-    roles = mask_roles(model, count, used.get("depth") or default_depth(model, count))
-    return {"roles": roles, **{name: used[name] for name in ("rule", "layers", "heads", "streams") if name in used}}
+    depth = used.get("depth") or default_depth(model, count)
+    if isinstance(model, DiffusionAdapter):
+        used.setdefault("text_stretches", 1 if used else default_text_stretches(model, depth))
+    names = ("rule", "layers", "heads", "streams", "text_stretches")
+    return {"roles": mask_roles(model, count, depth), **{name: used[name] for name in names if name in used}}
 
 
 def _versions(model: Adapter) -> dict[str, str]:

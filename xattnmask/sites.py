@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Role = Literal["cross", "self", "text-encoder", "prefix"]
+Role = Literal["cross", "self", "text-encoder", "prefix", "summary"]
 """``cross``: queries are audio, keys are text. ``self``: the audio decoder's own self-attention (needed
 for the contexts ``none`` and ``frozen``). ``text-encoder``: self-attention among the text tokens.
-``prefix``: self-attention over a sequence that starts with the text."""
+``prefix``: self-attention over a sequence that starts with the text. ``summary``: queries are audio, keys are
+made of the whole text and stand for no single word; never masked, but known (needed for text that is encoded apart)."""
 
 Offset = Callable[[Mapping[str, Any]], int]
 """From the keyword arguments of the module's forward (positional ones bound to their names) to the

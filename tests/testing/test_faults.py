@@ -9,6 +9,7 @@ import pytest
 from xattnmask.testing import CHECKS, Subject
 
 from ..toy_diffusion import ToyDiffusion
+from . import diffusion_faults  # noqa: F401 - adds its own
 from .faults import FAULTS, Encodes, Fault
 
 BY_NAME = {check.name: check for check in CHECKS}

@@ -7,7 +7,7 @@ import pytest
 from xattnmask.testing import Subject
 from xattnmask.testing.suite import conformance
 
-from ..toy_diffusion import ToyDiffusion
+from ..toy_diffusion import ToyApart, ToyDiffusion
 from ..toy_plugin import Toy
 
 
@@ -23,5 +23,11 @@ def toy_diffusion():
     return Subject(ToyDiffusion)
 
 
+@pytest.fixture(scope="module")
+def toy_apart():
+    return Subject(ToyApart)
+
+
 test_toy = conformance("toy", "toy")
 test_toy_diffusion = conformance("toy-diffusion", "toy_diffusion")
+test_toy_apart = conformance("toy-diffusion", "toy_apart")

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import torch
 import torch.nn.functional as F
@@ -23,11 +24,12 @@ from ..sites import Site
 
 @dataclass(frozen=True)
 class Window:
-    """Which rows ``start:stop`` of a batch of ``total`` rows an attention call holds."""
+    """Which rows ``start:stop`` of a batch of ``total`` rows an attention call holds, and what share of its queries."""
 
     start: int
     stop: int
     total: int
+    share: Fraction = Fraction(1)
 
 
 class _Announced(threading.local):
@@ -41,8 +43,8 @@ _announced = _Announced()
 def announce(window: Window) -> Iterator[None]:
     """Tell the next patch below on this thread that the call made here holds only part of the batch.
 
-    An intervention may split a batch (conditional rows by hand, the others by the original kernel); an outer
-    patch then sees several calls and must neither count them as several nor mistake their rows.
+    An intervention may split a batch (conditional rows by hand, the others by the original kernel) or its queries; an
+    outer patch then sees several calls and must neither count them as several nor mistake their rows.
     """
     before = _announced.window
     _announced.window = window
@@ -176,7 +178,7 @@ class SdpaCall(AttentionCall):
             self, query=self.query[start:stop], key=_take(self.key, start, stop, batch),
             value=_take(self.value, start, stop, batch), attn_mask=mask, rows=rows,
             first=self.first + max(low - self.rows.start, 0),
-            window=Window(origin + start, origin + stop, self.window.total),
+            window=replace(self.window, start=origin + start, stop=origin + stop),
         )  # fmt: skip
 
     def logits(self) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from types import FunctionType
 from typing import Any, TypeAlias
 
@@ -35,11 +36,11 @@ class SiteMode(TorchFunctionMode):
         self.site, self.intervention, self.rows = site, intervention, rows
         self.offset, self.batch = offset, batch
         self.complete = 0
-        self.partial: dict[int, int] = {}
+        self.partial: dict[int, Fraction] = {}
 
     def count(self) -> float:
-        """Attention calls seen; the parts into which an inner patch splits a batch make up one."""
-        return self.complete + sum(rows / total for total, rows in self.partial.items())
+        """Attention calls seen; the parts into which an inner patch splits one make up one."""
+        return float(self.complete + sum(rows / total for total, rows in self.partial.items()))
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -95,11 +96,11 @@ class SiteMode(TorchFunctionMode):
     def _where(self, batch: int) -> dict[str, Any]:
         """Which rows of the call are conditional; counts the call."""
         window = announced()
-        if window is None or window.stop - window.start == window.total:
+        if window is None or (window.stop - window.start == window.total and window.share == 1):
             window = Window(0, batch, batch)
             self.complete += 1
         else:
-            self.partial[window.total] = self.partial.get(window.total, 0) + batch
+            self.partial[window.total] = self.partial.get(window.total, Fraction()) + batch * window.share
         start, stop = _contiguous(self.rows(window.total), window.total)
         low, high = max(start, window.start), min(stop, window.stop)
         rows = slice(low - window.start, high - window.start) if low < high else slice(0, 0)

@@ -52,6 +52,18 @@ def default_depth(model: Adapter, num_tokens: int) -> Depth:
     return "encoder" if isinstance(model, DiffusionAdapter) and inside else "cross"
 
 
+TEXT_STRETCHES = 5
+"""Where nothing is said. In a model of the foley world half of what the cells' own texts would give comes with 5."""
+
+
+def default_text_stretches(model: Adapter, depth: Depth) -> int:
+    """Into how many stretches of the audio the text is encoded apart when nothing is said: 5 where it can be.
+
+    Encoded once for the whole clip, a word that is needed in one moment stays in the encoders for all others.
+    """
+    return TEXT_STRETCHES if depth == "encoder" and getattr(model, "encodes_apart", False) else 1
+
+
 def mask_roles(model: Adapter, num_tokens: int, depth: Depth) -> tuple[Role, ...] | None:
     """The roles of the sites that a mask acts on, as :func:`xattnmask.patch` takes them.
 

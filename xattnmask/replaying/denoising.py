@@ -33,7 +33,7 @@ class StepReplayer:
         representation: what the predictions are compared as: ``noise``, ``x0``, ``v``, or ``guidance`` for the way the
             text moves them from the unconditional ones.
         depth: ``cross`` masks where words reach the denoiser; ``encoder`` all text encoders as well.
-        rule, layers, heads, streams: as in :func:`xattnmask.patch`.
+        rule, layers, heads, streams, text_stretches: as in :func:`xattnmask.patch`.
         rows: the most rows one forward of the denoiser gets; more are split.
     """
 
@@ -45,15 +45,15 @@ class StepReplayer:
     def __init__(self, model: DiffusionAdapter, generation: Generation, grid: Grid, *,
                  representation: Representation = "v", depth: Depth = "cross", rule: Rule = "scale",
                  layers: Layers = "all", heads: Sequence[int] | None = None, streams: Sequence[str] | None = None,
-                 rows: int = 32):
+                 text_stretches: int = 1, rows: int = 32):
         check_choice("representation", representation, REPRESENTATIONS)
         check_choice("depth", depth, DEPTHS)
         self.model, self.generation, self.grid, self.rows = model, generation, grid, rows
         self.representation, self.depth = representation, depth
         self.num_tokens, self.positions = len(generation.tokens), grid.cells
-        self.layers, self.streams = layers, streams
+        self.layers, self.streams, self.text_stretches = layers, streams, text_stretches
         self._patching: dict[str, Any] = {"rule": rule, "layers": layers, "heads": heads, "streams": streams,
-                          "roles": mask_roles(model, self.num_tokens, depth)}
+                          "text_stretches": text_stretches, "roles": mask_roles(model, self.num_tokens, depth)}
         self._columns = _columns_of_bins(grid)
 
     @property
@@ -85,10 +85,11 @@ class StepReplayer:
         steps = self.grid.steps[first // bins : last // bins]
         if len(masks) > self.rows:
             return torch.cat([self.masked(piece, part) for piece in torch.split(masks, self.rows)])
-        if masks.ndim == 2:
-            masks = masks[:, None].expand(-1, len(steps) * bins, -1)
-        by_step = masks.reshape(len(masks), len(steps), bins, -1)
         batch = len(masks)
+        if masks.ndim == 2:
+            by_step = masks[:, None, None].expand(-1, len(steps), -1, -1)
+        else:
+            by_step = masks.reshape(batch, len(steps), bins, -1)
         size = max(self.rows // batch, 1)
         chunks = [slice(start, start + size) for start in range(0, len(steps), size)]
         return torch.cat([self._run(batch, by_step[:, chunk], steps[chunk]) for chunk in chunks], dim=1)
@@ -142,7 +143,7 @@ class StepReplayer:
         return difference.reshape(len(self.grid.steps), -1).sum(1).sqrt()
 
     def _run(self, batch: int, masks: Tensor | None, steps: Sequence[int]) -> Tensor:
-        """States [batch, len(steps) * bins, width]; ``masks`` [batch, len(steps), bins, tokens]."""
+        """States [batch, len(steps) * bins, width]; ``masks`` [batch, len(steps), bins or 1, tokens]."""
         if masks is None:
             denoised = self.model.denoise(self.generation, steps, batch)
         else:

@@ -11,12 +11,12 @@ from ..diffusion import DiffusionAdapter, Representation, num_steps
 from ..errors import SettingError
 from ..generation import Generation
 from ..patching import Layers, Rule
-from .common import Context, Depth, default_depth, has_history
+from .common import Context, Depth, default_depth, default_text_stretches, has_history
 from .denoising import StepReplayer
 from .grid import Grid, choose_steps
 from .sequence import Replayer
 
-_VIEW = ("denoising_steps", "window", "bins", "representation", "streams", "rows")
+_VIEW = ("denoising_steps", "window", "bins", "text_stretches", "representation", "streams", "rows")
 DENOISING_STEPS, BINS, ROWS = 10, 25, 32
 """Defaults for diffusion models."""
 
@@ -31,6 +31,8 @@ class View:
             default. (0, 0.5) are the early steps.
         bins: how many stretches of equal length the audio is cut into, each with a mask of its own; 25 by default, or
             the latents' columns if they are fewer. 1 for a mask by step alone.
+        text_stretches: into how many stretches the audio is cut for which the text is encoded apart, as in
+            :func:`xattnmask.patch`; by default as :func:`xattnmask.replaying.default_text_stretches` has it.
         representation: what predictions are compared as: ``noise``, ``x0``, ``v`` (the default) or ``guidance``.
         streams: names of the text streams that are masked; all by default.
         rows: the most rows that one forward of the denoiser gets; 32 by default.
@@ -39,6 +41,7 @@ class View:
     denoising_steps: int | None = None
     window: Sequence[float] | None = None
     bins: int | None = None
+    text_stretches: int | None = None
     representation: Representation | None = None
     streams: Sequence[str] | None = None
     rows: int | None = None
@@ -65,9 +68,11 @@ def build_replayer(
     if isinstance(model, DiffusionAdapter):
         if context not in (None, "joint"):
             raise SettingError(f"context {context!r} is for autoregressive models; {model.key!r} is a diffusion model")
-        representation = view.representation or "v"
-        return StepReplayer(model, generation, grid_of(generation, view), representation=representation,
-                            streams=view.streams, rows=view.rows or ROWS, **shared)
+        return StepReplayer(
+            model, generation, grid_of(generation, view), representation=view.representation or "v",
+            text_stretches=default_text_stretches(model, depth) if view.text_stretches is None else view.text_stretches,
+            streams=view.streams, rows=view.rows or ROWS, **shared,
+        )  # fmt: skip
     for name in _VIEW:
         if getattr(view, name) is not None:
             raise SettingError(f"{name} is for diffusion models; {model.key!r} is autoregressive")
@@ -85,7 +90,7 @@ def in_force(settings: View, replayer: Replayer | StepReplayer) -> dict[str, Any
     if isinstance(replayer, Replayer):
         return own
     used = {"denoising_steps": len(replayer.grid.steps), "bins": replayer.grid.bins, "rows": replayer.rows,
-            "representation": replayer.representation}
+            "text_stretches": replayer.text_stretches, "representation": replayer.representation}
     return {**own, **{name: given[name] for name in ("window", "streams")}, **used}
 
 

@@ -117,7 +117,7 @@ def test_a_word_at_zero_is_gone(made, key):
         model, generation = made(key, prompt)
         mask = torch.ones(1, len(generation.tokens))
         mask[:, list(generation.words[1].tokens)] = 0
-        roles = sorted({site.role for site in model.sites(len(generation.tokens))})
+        roles = sorted({site.role for site in model.sites(len(generation.tokens))} - {"summary"})
         same = replace(generation, replay={**generation.replay, "latents": torch.ones(STEPS, 4, 15, 4)})
         clean = predicted(model, same)
         with xm.patch(model, mask, rule="bias", roles=roles):
@@ -141,7 +141,7 @@ def test_the_nearest_step_has_its_mask(made):
         for model.step in (0, 2, 4, 9):
             found.append(model.mask_in_force)
     model.step = 0
-    assert found == [0, 0, 1, 1] and not model.encodes_by_step
+    assert found == [0, 0, 1, 1] and not model.encodes_anew
     for steps in ([], [2, 1], [1, 1], [-1]):
         with pytest.raises(SettingError, match="steps must be counted from 0 and ascend"), model.masking_by_step(steps):
             pass

@@ -16,7 +16,7 @@ from torch import Tensor
 from xattnmask.adapter import Adapter
 from xattnmask.errors import CheckpointError
 from xattnmask.plugins.hookspecs import hookimpl
-from xattnmask.sites import Site
+from xattnmask.sites import Role, Site
 from xattnmask.text import Token
 
 from . import clap
@@ -38,6 +38,7 @@ class AudioLDM2(SpectrogramAdapter):
     key: ClassVar[str] = "audioldm2"
     pipeline_class: ClassVar[Any] = AudioLDM2Pipeline
     default_steps: int = 200
+    encodes_apart: ClassVar[bool] = True
 
     def __init__(self, pipeline: Any, checkpoint: str) -> None:
         """Wrap a loaded pipeline; raises CheckpointError for the text-to-speech variant, which has no T5."""
@@ -57,7 +58,12 @@ class AudioLDM2(SpectrogramAdapter):
         return tokenize(self.pipeline.tokenizer_2, prompt)
 
     def sites(self, num_tokens: int) -> Sequence[Site]:
-        return [*self._unet_sites(), *self._gpt2_sites(num_tokens), *self._clap_sites(), *self._t5_sites()]
+        """The UNet attends GPT-2's states as it does T5's, but they stand for no words: GPT-2's input is masked."""
+        last = self._kinds() - 1
+        return [
+            *self._unet_sites(last, "cross", "t5"), *self._unet_sites(last - 1, "summary", "gpt2"),
+            *self._gpt2_sites(num_tokens), *self._clap_sites(), *self._t5_sites(),
+        ]  # fmt: skip
 
     def encode_text(self, prompt: str, rows: int, given: Mapping[str, Any]) -> dict[str, Tensor]:
         self._standins = alignment(self.tokenize(prompt), tokenize(self.pipeline.tokenizer, prompt))
@@ -89,14 +95,14 @@ class AudioLDM2(SpectrogramAdapter):
             )
         return dict(zip(_INPUTS, (generated, states, mask), strict=True))
 
-    def _unet_sites(self) -> list[Site]:
-        """The cross-attentions on T5's states: of the transformers after each residual block, the last kind."""
+    def _unet_sites(self, kind: int, role: Role, stream: str) -> list[Site]:
+        """The cross-attentions on one of the texts: those of one kind of the transformers after each residual block."""
         kinds = self._kinds()
         found = []
         for path, module in self.backbone.named_modules():
-            if type(module).__name__ == "Transformer2DModel" and int(path.rpartition(".")[2]) % kinds == kinds - 1:
+            if type(module).__name__ == "Transformer2DModel" and int(path.rpartition(".")[2]) % kinds == kind:
                 found += [f"{path}.transformer_blocks.{k}.attn2" for k in range(len(module.transformer_blocks))]
-        return [Site(path, i, "cross", "t5", places=self.places, plane=self.plane) for i, path in enumerate(found)]
+        return [Site(path, i, role, stream, places=self.places, plane=self.plane) for i, path in enumerate(found)]
 
     def _kinds(self) -> int:
         """How many transformers follow each residual block: one for each text, and one of self-attention."""

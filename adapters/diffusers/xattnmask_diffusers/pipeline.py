@@ -6,7 +6,7 @@ import copy
 import inspect
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
@@ -122,7 +122,7 @@ class PipelineAdapter(DiffusionAdapter):
         settings = DenoisingSettings.of(given, self.default_steps)
         used = self._used_scheduler(settings)
         recorder = Recorder(guided=guidance > 1, waveform=settings.waveform, on_call=self._at_call,
-                            replace=self._encoder_of(prompt) if self.encodes_by_step else None)
+                            replace=self._encoder_of(prompt) if self.encodes_anew else None)
         audios = self._run(prompt, len(tokens), recorder, used, settings, seed=seed, duration=duration,
                            guidance=guidance)
         return self._with_trajectory(
@@ -156,7 +156,8 @@ class PipelineAdapter(DiffusionAdapter):
         if duration < self.column * (1 - 1e-6):
             raise SettingError(f"the audio must have at least {self.column:g} s with this model, not {duration:g}")
         guided, self.duration = recorder.guided, duration
-        with torch.no_grad():
+        replaced = recorder.replace is not None  # then no mask is due to what is encoded here
+        with torch.no_grad(), self.encoding_negative() if replaced else nullcontext():
             text = self.pipeline_text(prompt, settings.negative_prompt if guided else None, num_tokens, guided)
         with self._recording(recorder, guided, scheduler), _told_of(settings.scheduler):
             return self.pipeline(
@@ -189,7 +190,7 @@ class PipelineAdapter(DiffusionAdapter):
         self.latent_shape = tuple(latents.shape[1:])
         inputs = {name: _rows(value, rows, self.device) for name, value in branch.items()}
         if text:
-            inputs |= self.encode_text(generation.prompt, rows, inputs)
+            inputs |= self._texts(generation.prompt, rows, inputs)
         timesteps = kept["timesteps"][chosen].to(self.device)
         copies = latents.repeat(batch, *[1] * (latents.ndim - 1))
         prediction = self.denoiser(copies, timesteps.repeat(batch), **{**inputs, "return_dict": False})[0]
@@ -215,10 +216,17 @@ class PipelineAdapter(DiffusionAdapter):
             if mask not in encoded:
                 encoded.clear()
                 with self._during("replay"):
-                    encoded[mask] = self.encode_text(prompt, rows, given)
+                    encoded[mask] = self._texts(prompt, rows, given)
             return encoded[mask]
 
         return encode
+
+    def _texts(self, prompt: str, rows: int, given: Mapping[str, Any]) -> dict[str, Tensor]:
+        """As :meth:`encode_text`; where each row has several texts, their keys stand side by side."""
+        found = self.encode_text(prompt, rows * self.texts, given)
+        if self.texts == 1:
+            return found
+        return {name: value.reshape(rows, -1, *value.shape[2:]) for name, value in found.items()}
 
     def _at_call(self, call: int) -> None:
         self.step = call

@@ -35,6 +35,7 @@ class StableAudio(PipelineAdapter):
     key: ClassVar[str] = "stable-audio"
     pipeline_class: ClassVar[Any] = StableAudioPipeline
     denoiser_name: ClassVar[str] = "transformer"
+    encodes_apart: ClassVar[bool] = True
     default_steps: int = 100
 
     def __init__(self, pipeline: Any, checkpoint: str) -> None:

@@ -41,6 +41,7 @@ class StableAudio3(PipelineAdapter):
     key: ClassVar[str] = "stable-audio-3"
     pipeline_class: ClassVar[Any] = StableAudio3Pipeline
     denoiser_name: ClassVar[str] = "transformer"
+    encodes_apart: ClassVar[bool] = True
 
     def __init__(self, pipeline: Any, checkpoint: str) -> None:
         super().__init__(pipeline, checkpoint)
@@ -74,7 +75,9 @@ class StableAudio3(PipelineAdapter):
         """T5Gemma's states, then the key of the duration that was given."""
         states = self._states(prompt, rows)[0]
         duration = given["encoder_hidden_states"][:1, -1:].to(states)
-        return {"encoder_hidden_states": torch.cat([states, duration.expand(rows, -1, -1)], dim=1)}
+        text = {"encoder_hidden_states": torch.cat([states, duration.expand(rows, -1, -1)], dim=1)}
+        mask = given["encoder_attention_mask"]
+        return text if mask is None else text | {"encoder_attention_mask": mask[:1].expand(rows, -1)}
 
     def pipeline_text(self, prompt: str, negative: str | None, num_tokens: int, guided: bool) -> dict[str, Any]:
         names = ("prompt_embeds", "encoder_attention_mask")

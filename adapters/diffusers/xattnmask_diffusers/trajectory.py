@@ -57,7 +57,8 @@ class Recorder:
         if self.replace is None:
             return None
         new = self.replace(len(sample) - half, self.conditional)
-        return args, kwargs | {name: torch.cat([kwargs[name][:half], value]) for name, value in new.items()}
+        return args, kwargs | {name: torch.cat([_as_long(kwargs[name][:half], value), value])
+                               for name, value in new.items()}
 
 
 def _row(value: Any, row: int, rows: int) -> Any:
@@ -65,3 +66,11 @@ def _row(value: Any, row: int, rows: int) -> Any:
     if isinstance(value, Tensor):
         return (value[row : row + 1] if value.ndim and len(value) == rows else value).detach().cpu()
     return value
+
+
+def _as_long(unconditional: Tensor, conditional: Tensor) -> Tensor:
+    """The keys of the unconditional rows, repeated where those of the conditional ones hold several texts."""
+    if unconditional.ndim < 2 or unconditional.shape[1] == conditional.shape[1]:
+        return unconditional
+    copies = conditional.shape[1] // unconditional.shape[1]
+    return unconditional.repeat(1, copies, *[1] * (unconditional.ndim - 2))

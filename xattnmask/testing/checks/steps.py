@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from ...diffusion import DiffusionAdapter
-from ...patching import patch_steps
+from ...patching import patch, patch_steps
 from ..check import NotApplicable, check, require
 from ..measuring import last_module, outputs_of, same
 from ..subject import Subject
+from .masks import encoder_roles, replayed
 
 
 def _diffusion(subject: Subject) -> DiffusionAdapter:
@@ -53,7 +54,7 @@ def _rows(model: DiffusionAdapter, subject: Subject, whole: Tensor) -> None:
 
 
 @check("each step runs under its own mask while audio is made",
-       "Set self.step before each call of the denoiser, and encode the text anew where encodes_by_step is true "
+       "Set self.step before each call of the denoiser, and encode the text anew where encodes_anew is true "
        "and mask_in_force is another.")
 def by_step(subject: Subject) -> None:
     model, made = _diffusion(subject), subject.generation()
@@ -69,10 +70,33 @@ def by_step(subject: Subject) -> None:
     require(clean[1] == list(range(steps)), f"model.step reads {clean[1]} at the calls of the denoiser: set self.step "
             "to 0, 1, ... before each call")
     require(same(found[0][0], clean[0][0]), "zeros at step 1 alone change step 0: text encoded under a patch must be "
-            "encoded anew where encodes_by_step is true and mask_in_force is another")
+            "encoded anew where encodes_anew is true and mask_in_force is another")
     require(not same(found[0][1], clean[0][1]), "zeros at step 1 alone do not change step 1: set self.step before the "
-            "call, and encode the text anew where encodes_by_step is true and mask_in_force is another")
-    require(model.step == 0 and not model.encodes_by_step, "step must be 0 again after generate")
+            "call, and encode the text anew where encodes_anew is true and mask_in_force is another")
+    require(model.step == 0 and not model.encodes_anew, "step must be 0 again after generate")
+
+
+@check("stretches of the audio read texts of their own",
+       "See DiffusionAdapter.texts: encode the text with so many rows for each, and hand on their keys side by side; "
+       "or leave encodes_apart at False.")
+def apart(subject: Subject) -> None:
+    model, made = _diffusion(subject), subject.generation()
+    roles = encoder_roles(subject)
+    if not model.encodes_apart or roles is None:
+        raise NotApplicable("the text is encoded once for the whole clip")
+    steps = len(made.noise_levels)  # type: ignore[arg-type]
+    halves = torch.rand(steps, 2, len(made.tokens), generator=torch.Generator().manual_seed(0))
+    halves = halves.to(next(subject.weights()).device)
+    shared, settings = halves.amax(1), {"roles": roles, "text_stretches": 2}
+    one, two = (replayed(subject, mask, **settings) for mask in (shared, shared[:, None].repeat(1, 2, 1)))
+    require(same(one, two), "a mask that is the same for both halves is not what it is for the whole: denoise must "
+            "give both texts to each row, one after the other along the keys")
+    require(not same(replayed(subject, halves, **settings), replayed(subject, halves, roles=roles)), "texts of their "
+            "own change nothing: all sites that read text must have places, and role cross or summary")
+    with patch(model, torch.ones_like(halves[:1]), **settings):  # type: ignore[arg-type]
+        audio = model.regenerate(made).audio
+    require(same(audio, made.audio), "texts of their own under a mask of ones change the audio: encode the text anew "
+            "where encodes_anew is true, for both branches of guidance as long")
 
 
 def _outputs(
