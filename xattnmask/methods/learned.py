@@ -25,7 +25,8 @@ from ..replaying import CONTEXTS, DEPTHS, Context, Depth, View, build_replayer, 
 from .base import Attribution, Method, OnStep
 from .leave_one_out import effects, groups_of
 from .settings import check_range, check_whole, settings_of
-from .target_size import AdaptiveAlpha, TargetSize, check_target_size, share_above
+from .start import from_effects
+from .target_size import NOTICED, AdaptiveAlpha, TargetSize, check_target_size, share_above
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,6 @@ _CHOICES: Mapping[str, Sequence[str]] = {
 }
 
 LEAVE_ONE_OUT = "leave-one-out"
-PIVOT, SPREAD = 0.01, 1.5
-"""Of a start from leave-one-out: what share of the largest effect is in the middle, and how steep a logit is in it."""
-
 LOGITS_LR, WARM_LR, NETWORK_LR = 1.0, 0.05, 1e-2
 """Of logits from one value; from leave-one-out; and of a network, whose output saturates where logits do not."""
 
@@ -239,7 +237,7 @@ class _Optimisation:
         return self.adaptive.reached(losses["size"]) > self.settings.patience
 
     def _adaptive(self, target: TargetSize) -> AdaptiveAlpha:
-        size = share_above(self._effects, PIVOT) if isinstance(target, str) else target
+        size = share_above(self._effects, NOTICED) if isinstance(target, str) else target
         self.settings = replace(self.settings, target_size=size, alpha=AdaptiveAlpha.alpha)
         blank = self.replayer.blank() if self.blank is None else self.blank
         lost = distances(blank[None], self.target, self.blank).mean().item()
@@ -254,17 +252,16 @@ class _Optimisation:
         return len(self.replayer.grid.steps)
 
     def _start(self) -> float | Tensor:
-        """The first logits: from leave-one-out as high as a word's own effect, in orders of magnitude.
-
-        What does ``PIVOT`` of what the strongest word does at the strongest position stands at 1/2.
-        """
-        if not isinstance(self.settings.start, str):
-            return self.settings.start
-        if self.settings.parameters != "logits":
+        """The first logits."""
+        s = self.settings
+        if not isinstance(s.start, str):
+            return s.start
+        if s.parameters != "logits":
             return 0.0
-        found = self._effects
-        logits = SPREAD * torch.log(found.clamp_min(1e-7) / (PIVOT * found.max()).clamp_min(1e-7))
-        return logits.reshape(self.copies, -1, logits.shape[1]).mean(0)
+        assert s.similarity is not None
+        steps = 1 if self.replayer.grid is None else len(self.replayer.grid.steps)
+        moved = None if self.blank is None else torch.linalg.vector_norm((self.target - self.blank).float(), dim=1)
+        return from_effects(self._effects, s.similarity, steps, moved, shared=self.copies > 1)
 
     @cached_property
     def _effects(self) -> Tensor:

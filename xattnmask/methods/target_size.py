@@ -62,6 +62,10 @@ def check_target_size(value: Any) -> None:
         raise SettingError(f"target_size must be a number above 0 and below 1, or auto, not {value!r}")
 
 
+NOTICED = 0.01
+"""What share of the largest effect a word must have by itself in a cell that counts for the target ``auto``."""
+
+
 def share_above(effects: Tensor, share: float) -> float:
     """The share of cells [positions, tokens] with at least ``share`` of the largest effect; never none, never all."""
     found, least = (effects >= share * effects.max()).float().mean().item(), 1 / effects.numel()

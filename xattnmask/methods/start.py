@@ -1,0 +1,46 @@
+"""Where a learned mask starts: at what each word does by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ..objective import Similarity
+
+PIVOT = 0.01
+"""What share of the largest effect is in the middle of the mask."""
+SPREAD: Mapping[Similarity, float] = {"cosine": 1.5, "error": 3.0}
+"""How steep a logit is in an effect's logarithm. Relative errors lie closer together than angles do."""
+OWN = 0.25
+"""How much of what sets a denoising step apart stays: at a single step effects are seen less surely than at all."""
+
+
+def from_effects(
+    effects: Tensor, similarity: Similarity, steps: int = 1, moved: Tensor | None = None, *, shared: bool = False
+) -> Tensor:
+    """Logits that stand as high as a word's effect, in orders of magnitude.
+
+    What does ``PIVOT`` of what the strongest word does at the strongest position stands at 1/2. The denoising steps of
+    a diffusion model share what a word does at all of them together, and differ by ``OWN`` of their own difference.
+
+    Args:
+        effects: what each token's word does by itself, at least 0, [positions, tokens].
+        similarity: how they are measured.
+        steps: into how many denoising steps the positions fall.
+        moved: how far all tokens together move each position, [positions], by which it counts against the same moment
+            at other steps and against other moments; None where all count the same.
+        shared: the same logits for all steps.
+
+    Returns:
+        [positions, tokens]; or, if shared, [positions / steps, tokens].
+    """
+    by_step = effects.reshape(steps, -1, effects.shape[1])
+    counts = torch.ones_like(by_step[..., :1]) if moved is None else moved.reshape(steps, -1, 1)
+    together, own = _logits((counts * by_step).sum(0), similarity), _logits(by_step, similarity)
+    return together if shared else (together + OWN * (own - own.mean(0))).flatten(0, 1)
+
+
+def _logits(effects: Tensor, similarity: Similarity) -> Tensor:
+    return SPREAD[similarity] * torch.log(effects.clamp_min(1e-7) / (PIVOT * effects.max()).clamp_min(1e-7))
