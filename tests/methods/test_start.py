@@ -17,7 +17,7 @@ def effects():
 
 
 def logits(values, similarity="error"):
-    return SPREAD[similarity] * np.log(values / (PIVOT * values.max()))
+    return SPREAD[similarity] * np.log(values / (PIVOT[similarity] * values.max()))
 
 
 @pytest.mark.parametrize("similarity", ["cosine", "error"])
@@ -26,7 +26,7 @@ def test_without_denoising_steps(effects, similarity):
 
 
 def test_the_middle_and_the_order():
-    found = from_effects(torch.tensor([[1.0, PIVOT, 0.0, 1e-9]]), "cosine")[0]
+    found = from_effects(torch.tensor([[1.0, PIVOT["cosine"], 0.0, 1e-9]]), "cosine")[0]
     assert found[1].abs() < 1e-6 and found[0] == found.max() and found[2] == found[3] == found.min()
     assert torch.isfinite(found).all()
 

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from ..objective import Similarity
 
-PIVOT = 0.01
+PIVOT: Mapping[Similarity, float] = {"cosine": 0.01, "error": 0.05}
 """What share of the largest effect is in the middle of the mask."""
-SPREAD: Mapping[Similarity, float] = {"cosine": 1.5, "error": 3.0}
-"""How steep a logit is in an effect's logarithm. Relative errors lie closer together than angles do."""
+SPREAD: Mapping[Similarity, float] = {"cosine": 1.5, "error": 5.0}
+"""How steep a logit is in an effect's logarithm. Relative errors lie closer together than angles do, and a text encoder
+forgets a word only under a mask near 0."""
 OWN = 0.25
 """How much of what sets a denoising step apart stays: at a single step effects are seen less surely than at all."""
 
@@ -22,7 +23,7 @@ def from_effects(
 ) -> Tensor:
     """Logits that stand as high as a word's effect, in orders of magnitude.
 
-    What does ``PIVOT`` of what the strongest word does at the strongest position stands at 1/2. The denoising steps of
+    What does a small share, ``PIVOT``, of what the strongest word does at the strongest position stands at 1/2. The denoising steps of
     a diffusion model share what a word does at all of them together, and differ by ``OWN`` of their own difference.
 
     Args:
@@ -43,4 +44,5 @@ def from_effects(
 
 
 def _logits(effects: Tensor, similarity: Similarity) -> Tensor:
-    return SPREAD[similarity] * torch.log(effects.clamp_min(1e-7) / (PIVOT * effects.max()).clamp_min(1e-7))
+    middle = (PIVOT[similarity] * effects.max()).clamp_min(1e-7)
+    return SPREAD[similarity] * torch.log(effects.clamp_min(1e-7) / middle)
