@@ -23,7 +23,7 @@ def from_effects(
 ) -> Tensor:
     """Logits that stand as high as a word's effect, in orders of magnitude.
 
-    What does a small share, ``PIVOT``, of what the strongest word does at the strongest position stands at 1/2. The denoising steps of
+    What does ``PIVOT`` of what the strongest word does at the strongest position stands at 1/2. The denoising steps of
     a diffusion model share what a word does at all of them together, and differ by ``OWN`` of their own difference.
 
     Args:
