@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
-from itertools import repeat
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import (
-    EncodecConfig,
     EncodecModel,
     MusicgenConfig,
     MusicgenForConditionalGeneration,
     T5Tokenizer,
 )
 
-from ..world import Caption, render, rephrase
-from . import codec as codec_stage
+from ..world import Caption, rephrase
+from ..world.grammar import FORWARD, REVERSE, TOGETHER
 from . import text
-from .corpus import BABBLE, FRAMES, TRAIN, VALIDATION, captions
+from .corpus import BABBLE, FRAMES, TRAIN, VALIDATION, captions, shares
+from .encoding import encoded
+from .forgetting import forget
 from .loop import Loop
 from .tokenizer import build as build_tokenizer
 
 POOL, HELD_OUT = 15_000, 256
 BATCH = 20
-LR = 1.2e-3
+LR, MORE_LR = 1.2e-3, 5e-4
 NO_TEXT = 0.1
 """How often a caption is left out, so that the model learns to play without guidance too."""
 UNHEARD = 4.0
 """Of each caption a share u ** UNHEARD of the tokens is not attended to, u drawn from [0, 1): so that the model knows
 what to do without a word, and does not take ``and`` for granted."""
-FORGET = 2.0
+FORGET = 1.0
 """Each clip forgets a share u ** FORGET of the codes it has heard, u drawn from [0, 1). With all of them at hand, what
 sounds now is told by what sounded before, and the text is heard at onsets only."""
-_CHUNK = 100
-_worker_codec: EncodecModel
-"""The codec of a worker process that encodes clips."""
+MIX = {None: 0.15, FORWARD: 0.27, REVERSE: 0.16, TOGETHER: 0.42}
+"""How often a clip of each arrangement is drawn: more of what sounds together, which is hardest. Of the two orders one
+must come more often: drawn alike, neither side nor connector tells anything by itself, and order is not learned."""
 
 
 def build(codec: EncodecModel, tokenizer: T5Tokenizer) -> MusicgenForConditionalGeneration:
@@ -78,67 +75,61 @@ def build(codec: EncodecModel, tokenizer: T5Tokenizer) -> MusicgenForConditional
     return model
 
 
-def train(folder: Path, codec: EncodecModel, steps: int = 10_000, seed: int = 2) -> MusicgenForConditionalGeneration:
-    """Train, or go on training, and return the model."""
+def train(
+    folder: Path, codec: EncodecModel, steps: int = 10_000, more: int = 5500, seed: int = 2
+) -> MusicgenForConditionalGeneration:
+    """Train, or go on training, and return the model.
+
+    The text encoder comes first, then ``steps`` of the decoder, then the encoder's modifiers forget their noun, then
+    ``more`` steps of the decoder, which has to hear nouns where they stand.
+    """
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()
     model = build(codec, tokenizer).train()
-    text.train(folder / "text", model.text_encoder, tokenizer, text.STEPS)
+    text.train(folder / "text", model.text_encoder, tokenizer, text.STEPS, about=True)
     model.decoder.set_attn_implementation("eager")  # on a CPU, twice as fast to train as the fused kernel
     assert_causal(model)
-    weights = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=LR, betas=(0.9, 0.98), weight_decay=0.02)
-    loop = Loop(folder, model, optimizer, steps=steps, lr=LR)
-    if loop.start < steps:
-        said = [caption for caption, _ in captions(TRAIN, POOL)]
-        codes = encoded(folder / "codes.pt", codec, TRAIN, POOL)
-        loop.run(lambda i: _step(model, tokenizer, optimizer, said, codes, np.random.default_rng([seed, i])))
+    _train_decoder(folder, model, tokenizer, folder / "codes.pt", steps, LR, (seed,))
+    forget(folder / "forgetting", model.text_encoder, tokenizer)
+    _train_decoder(folder / "more", model, tokenizer, folder / "codes.pt", more, MORE_LR, (seed, 1))
     model.decoder.set_attn_implementation("sdpa")
     assert_causal(model)
     return model.eval()
 
 
-def encoded(cache: Path, codec: EncodecModel, split: int, count: int, workers: int = 2) -> Tensor:
-    """Codes int16 [count, codebooks, frames] of the first ``count`` clips of a split, kept in ``cache``."""
-    if cache.exists() and len(kept := torch.load(cache, weights_only=True)) >= count:
-        return kept[:count]
-    weights = {name: value.numpy() for name, value in codec.state_dict().items()}
-    starts = range(0, count, _CHUNK)
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (codec.config.to_dict(), weights)) as pool:
-        parts = list(pool.map(_encode_chunk, repeat(split), starts, (min(_CHUNK, count - start) for start in starts)))
-    codes = torch.from_numpy(np.concatenate(parts))
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(codes, cache)
-    return codes
+def _train_decoder(
+    folder: Path,
+    model: MusicgenForConditionalGeneration,
+    tokenizer: T5Tokenizer,
+    cache: Path,
+    steps: int,
+    lr: float,
+    seed: tuple[int, ...],
+) -> None:
+    weights = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=lr, betas=(0.9, 0.98), weight_decay=0.02)
+    loop = Loop(folder, model, optimizer, steps=steps, lr=lr)
+    if loop.start < steps:
+        said = [caption for caption, _ in captions(TRAIN, POOL)]
+        codes, often = encoded(cache, model.audio_encoder, TRAIN, POOL), shares(said, MIX)
 
+        def step(i: int) -> dict[str, float]:
+            rng = np.random.default_rng([*seed, i])
+            rows = rng.choice(len(codes), BATCH, p=often)
+            texts = [_spoken(said[row], rng) for row in rows]
+            return _step(model, tokenizer, optimizer, texts, codes[torch.from_numpy(rows)].long())
 
-def _start_worker(config: dict[str, Any], weights: dict[str, np.ndarray]) -> None:
-    global _worker_codec
-    torch.set_num_threads(1)
-    _worker_codec = EncodecModel(EncodecConfig(**config)).eval()
-    _worker_codec.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
-
-
-def _encode_chunk(split: int, start: int, count: int) -> np.ndarray:
-    audio = [render(caption, seed) for caption, seed in captions(split, count, start=start)]
-    codes = [codec_stage.encode(_worker_codec, clip[None]) for clip in audio]  # one at a time stays in the cache
-    print(f"encoded to {start + count}", flush=True)
-    return torch.cat(codes).numpy().astype(np.int16)
+        loop.run(step)
 
 
 def _step(
     model: MusicgenForConditionalGeneration,
     tokenizer: T5Tokenizer,
     optimizer: torch.optim.Optimizer,
-    said: list[Caption],
+    texts: list[str],
     codes: Tensor,
-    rng: np.random.Generator,
 ) -> dict[str, float]:
-    rows = rng.integers(len(codes), size=BATCH)
-    texts = [_spoken(said[row], rng) for row in rows]
-    losses = code_losses(
-        model, tokenizer, texts, codes[torch.from_numpy(rows)].long(), no_text=NO_TEXT, unheard=UNHEARD, forget=FORGET
-    )
+    losses = code_losses(model, tokenizer, texts, codes, no_text=NO_TEXT, unheard=UNHEARD, forget=FORGET)
     loss = losses.mean()
     optimizer.zero_grad()
     loss.backward()
