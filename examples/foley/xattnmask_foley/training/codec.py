@@ -72,7 +72,7 @@ def train(folder: Path, steps: int = 3300, seed: int = 0) -> EncodecModel:
     return model.eval()
 
 
-def refine(folder: Path, model: EncodecModel, codes: Tensor, steps: int = 8000, seed: int = 3) -> EncodecModel:
+def refine(folder: Path, model: EncodecModel, codes: Tensor, steps: int = 5000, seed: int = 3) -> EncodecModel:
     """Train the decoder alone, or go on training it, on ``codes`` [clips, codebooks, frames] of the training clips.
 
     The codes stay what they are, so a language model can be trained on them at the same time.

@@ -16,9 +16,8 @@ from transformers import (
 )
 
 from ..world import Caption, rephrase
-from ..world.grammar import FORWARD, REVERSE, TOGETHER
 from . import text
-from .corpus import BABBLE, FRAMES, TRAIN, VALIDATION, captions, shares
+from .corpus import BABBLE, FRAMES, TRAIN, VALIDATION, captions
 from .encoding import encoded
 from .forgetting import forget
 from .loop import Loop
@@ -26,18 +25,15 @@ from .tokenizer import build as build_tokenizer
 
 POOL, HELD_OUT = 15_000, 256
 BATCH = 20
-LR, MORE_LR = 1.2e-3, 5e-4
+LR = 1.2e-3
 NO_TEXT = 0.1
 """How often a caption is left out, so that the model learns to play without guidance too."""
 UNHEARD = 4.0
 """Of each caption a share u ** UNHEARD of the tokens is not attended to, u drawn from [0, 1): so that the model knows
 what to do without a word, and does not take ``and`` for granted."""
-FORGET = 1.0
+FORGET = 2.0
 """Each clip forgets a share u ** FORGET of the codes it has heard, u drawn from [0, 1). With all of them at hand, what
 sounds now is told by what sounded before, and the text is heard at onsets only."""
-MIX = {None: 0.15, FORWARD: 0.27, REVERSE: 0.16, TOGETHER: 0.42}
-"""How often a clip of each arrangement is drawn: more of what sounds together, which is hardest. Of the two orders one
-must come more often: drawn alike, neither side nor connector tells anything by itself, and order is not learned."""
 
 
 def build(codec: EncodecModel, tokenizer: T5Tokenizer) -> MusicgenForConditionalGeneration:
@@ -75,13 +71,10 @@ def build(codec: EncodecModel, tokenizer: T5Tokenizer) -> MusicgenForConditional
     return model
 
 
-def train(
-    folder: Path, codec: EncodecModel, steps: int = 10_000, more: int = 5500, seed: int = 2
-) -> MusicgenForConditionalGeneration:
+def train(folder: Path, codec: EncodecModel, steps: int = 10_000, seed: int = 2) -> MusicgenForConditionalGeneration:
     """Train, or go on training, and return the model.
 
-    The text encoder comes first, then ``steps`` of the decoder, then the encoder's modifiers forget their noun, then
-    ``more`` steps of the decoder, which has to hear nouns where they stand.
+    The text encoder comes first, then the decoder, and in the end the encoder's modifiers forget their noun.
     """
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()
@@ -89,47 +82,32 @@ def train(
     text.train(folder / "text", model.text_encoder, tokenizer, text.STEPS, about=True)
     model.decoder.set_attn_implementation("eager")  # on a CPU, twice as fast to train as the fused kernel
     assert_causal(model)
-    _train_decoder(folder, model, tokenizer, folder / "codes.pt", steps, LR, (seed,))
-    forget(folder / "forgetting", model.text_encoder, tokenizer)
-    _train_decoder(folder / "more", model, tokenizer, folder / "codes.pt", more, MORE_LR, (seed, 1))
-    model.decoder.set_attn_implementation("sdpa")
-    assert_causal(model)
-    return model.eval()
-
-
-def _train_decoder(
-    folder: Path,
-    model: MusicgenForConditionalGeneration,
-    tokenizer: T5Tokenizer,
-    cache: Path,
-    steps: int,
-    lr: float,
-    seed: tuple[int, ...],
-) -> None:
     weights = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=lr, betas=(0.9, 0.98), weight_decay=0.02)
-    loop = Loop(folder, model, optimizer, steps=steps, lr=lr)
+    optimizer = torch.optim.AdamW(weights, lr=LR, betas=(0.9, 0.98), weight_decay=0.02)
+    loop = Loop(folder, model, optimizer, steps=steps, lr=LR)
     if loop.start < steps:
         said = [caption for caption, _ in captions(TRAIN, POOL)]
-        codes, often = encoded(cache, model.audio_encoder, TRAIN, POOL), shares(said, MIX)
-
-        def step(i: int) -> dict[str, float]:
-            rng = np.random.default_rng([*seed, i])
-            rows = rng.choice(len(codes), BATCH, p=often)
-            texts = [_spoken(said[row], rng) for row in rows]
-            return _step(model, tokenizer, optimizer, texts, codes[torch.from_numpy(rows)].long())
-
-        loop.run(step)
+        codes = encoded(folder / "codes.pt", codec, TRAIN, POOL)
+        loop.run(lambda i: _step(model, tokenizer, optimizer, said, codes, np.random.default_rng([seed, i])))
+    model.decoder.set_attn_implementation("sdpa")
+    assert_causal(model)
+    forget(folder / "forgetting", model.text_encoder, tokenizer)
+    return model.eval()
 
 
 def _step(
     model: MusicgenForConditionalGeneration,
     tokenizer: T5Tokenizer,
     optimizer: torch.optim.Optimizer,
-    texts: list[str],
+    said: list[Caption],
     codes: Tensor,
+    rng: np.random.Generator,
 ) -> dict[str, float]:
-    losses = code_losses(model, tokenizer, texts, codes, no_text=NO_TEXT, unheard=UNHEARD, forget=FORGET)
+    rows = rng.integers(len(codes), size=BATCH)
+    texts = [_spoken(said[row], rng) for row in rows]
+    losses = code_losses(
+        model, tokenizer, texts, codes[torch.from_numpy(rows)].long(), no_text=NO_TEXT, unheard=UNHEARD, forget=FORGET
+    )
     loss = losses.mean()
     optimizer.zero_grad()
     loss.backward()
