@@ -42,11 +42,12 @@ def test_every_cause_outranks_every_filler(model, generation, method):
     assert mean[causes].min() > mean[~causes].max(), dict(zip(texts, mean.tolist(), strict=True))
 
 
-@pytest.mark.parametrize("method", ["attention", "rollout", "attention-gradient"])
-def test_attention_follows_the_sources_in_time(model, generation, method):
+@pytest.mark.parametrize(("method", "times"), [("attention", 2), ("rollout", 1.2), ("attention-gradient", 2)])
+def test_attention_follows_the_sources_in_time(model, generation, method, times):
+    """Bell against rain: all attention to either grows or falls over a clip, under rollout most."""
     importance = xm.explain(model, generation, method=method).word_importance()
     bell, rain = (importance[:, CAPTION.split().index(word)] for word in ("bell", "rain"))
-    assert bell[:45].mean() > 2 * bell[55:].mean() and rain[55:].mean() > 1.2 * rain[:45].mean()
+    assert bell[:45].mean() / rain[:45].mean() > times * bell[55:].mean() / rain[55:].mean()
 
 
 @pytest.mark.parametrize("method", ["grad-cam", "random"])

@@ -5,8 +5,9 @@ import copy
 import numpy as np
 import pytest
 import torch
-from xattnmask_foley.training import codec, judge, language, loop, text
-from xattnmask_foley.training.corpus import TEST, TRAIN, VALIDATION, captions
+from transformers import T5Config, T5EncoderModel
+from xattnmask_foley.training import codec, forgetting, judge, language, loop, text
+from xattnmask_foley.training.corpus import TEST, TRAIN, VALIDATION, captions, shares
 from xattnmask_foley.training.tokenizer import build as build_tokenizer
 from xattnmask_foley.world import SOURCES, parse
 
@@ -17,10 +18,13 @@ def small(monkeypatch):
     monkeypatch.setattr(codec, "POOL", 4)
     monkeypatch.setattr(codec, "BATCH", 2)
     monkeypatch.setattr(codec, "QUANTIZE_FROM", 1)
+    monkeypatch.setattr(codec, "AGAIN_FROM", 2)
     monkeypatch.setattr(judge, "POOL", 4)
     monkeypatch.setattr(judge, "BATCH", 2)
     monkeypatch.setattr(text, "STEPS", 1)
     monkeypatch.setattr(text, "BATCH", 2)
+    monkeypatch.setattr(forgetting, "STEPS", 1)
+    monkeypatch.setattr(forgetting, "MEAN_OF", 1)
     monkeypatch.setattr(language, "POOL", 3)
     monkeypatch.setattr(language, "BATCH", 2)
 
@@ -113,12 +117,88 @@ def test_the_text_encoder_is_asked_for_the_side_of_what_causes_and_for_nouns_the
     assert found == wanted
     assert {noun for side, noun in zip(sides, nouns, strict=True) if not side} == {len(SOURCES)}
     assert (text.targets(said, batch, tokenizer)[0][1] >= 0).sum() == 3  # the, rain and the end; the rest is padding
+    told = text.targets(said, batch, tokenizer, about=True)[1][0].tolist()
+    about = {p: noun for p, noun in zip(pieces, told, strict=True) if noun != none}
+    assert about == {"▁loud": dog, "▁dog": dog, "▁twice": dog, "▁rain": rain}
 
 
-def test_language_training_keeps_the_text_encoder(untrained_codec, tmp_path):
-    before = language.train(tmp_path, untrained_codec, 1).text_encoder.state_dict()
-    after = language.train(tmp_path, untrained_codec, 2).text_encoder.state_dict()
-    assert all(torch.equal(before[name], after[name]) for name in before)
+def test_modifiers_are_numbered_by_word_and_side():
+    tokenizer, said = build_tokenizer(), [parse("a loud dog three times after the loud rain"), parse("a loud rain")]
+    batch = tokenizer([caption.text for caption in said], padding=True, return_tensors="pt")
+    kinds = forgetting.modifiers(said, batch, tokenizer)
+    loud, three, times = tokenizer.convert_tokens_to_ids(["▁loud", "▁three", "▁times"])
+    assert kinds[kinds >= 0].tolist() == [2 * loud, 2 * three, 2 * times, 2 * loud + 1, 2 * loud]
+    assert (kinds >= 0).int().argmax(1).tolist() == [1, 1]
+
+
+def test_modifiers_forget_their_noun_and_all_else_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SAVE_EVERY", 1000)
+    monkeypatch.setattr(loop, "schedule", lambda step, steps: 1.0)
+    monkeypatch.setattr(forgetting, "STEPS", 120)
+    monkeypatch.setattr(forgetting, "MEAN_OF", 20)
+    monkeypatch.setattr(text, "BATCH", 16)
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer()
+    encoder = T5EncoderModel(T5Config(**text.config(tokenizer))).eval()
+    text.look_around(encoder)
+    batch = tokenizer(["a loud dog then the rain", "a loud bell then the rain"], return_tensors="pt")
+    before = text.states(encoder, batch).detach()
+    forgetting.forget(tmp_path, encoder, tokenizer)
+    after = text.states(encoder, batch)
+
+    def apart(states, column):
+        return (states[0, column] - states[1, column]).norm()
+
+    loud, noun, rain = 1, 2, 5
+    assert apart(before, loud) > 0.5 and apart(after, loud) < 0.5 * apart(before, loud)
+    assert apart(after, noun) > 0.8 * apart(before, noun)
+    assert (after - before)[:, rain].norm() < 0.3 * before[:, rain].norm()
+
+
+def test_clips_are_drawn_as_the_mix_has_it():
+    mix = codec.MIX
+    said = [caption for caption, _ in captions(TRAIN, 400)]
+    often = shares(said, mix)
+    assert often.shape == (400,) and np.isclose(often.sum(), 1) and np.isclose(sum(mix.values()), 1)
+    for arrangement, share in mix.items():
+        chosen = [i for i, caption in enumerate(said) if caption.arrangement == arrangement]
+        assert np.isclose(often[chosen].sum(), share) and len(set(often[chosen])) == 1
+
+
+def test_where_an_arrangement_is_missing_the_others_are_drawn_more():
+    said = [parse("a dog"), parse("the rain"), parse("a dog then the rain")]
+    assert np.allclose(shares(said, {None: 0.2, "forward": 0.2, "together": 0.6}), [0.25, 0.25, 0.5])
+
+
+def test_language_training_keeps_the_text_encoder_until_it_forgets(untrained_codec, tmp_path):
+    """However long the decoder trains: what it has heard all along is what the encoder forgets from."""
+    made = torch.randint(512, (3, 4, 100)).short()
+    torch.save(made, tmp_path / "codes.pt")
+    first, second = (language.train(tmp_path, untrained_codec, steps).text_encoder.state_dict() for steps in (1, 2))
+    told = torch.load(tmp_path / "text" / "state.pt", weights_only=True)["model"]
+    heard = torch.load(tmp_path / "state.pt", weights_only=True)["model"]
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert all(torch.equal(heard[f"text_encoder.{name}"], told[f"0.{name}"]) for name in first)
+    assert not all(torch.equal(first[name], told[f"0.{name}"]) for name in first)
+
+
+def test_hearing_again_teaches_the_decoder_alone(untrained_codec, monkeypatch):
+    """The encoder's gradient is what it would be without; the decoder's is not."""
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: None)
+    monkeypatch.setattr(codec, "FINE_WINDOWS", codec._WINDOWS)
+    slopes = []
+    for first in (0, 10):
+        monkeypatch.setattr(codec, "AGAIN_FROM", first)
+        model = copy.deepcopy(untrained_codec).requires_grad_(True).train()
+        torch.manual_seed(0)
+        probes = codec.MelProbe(64), codec.SourceProbe(64)
+        audio, active = torch.randn(2, 1, codec.CROP) * 0.1, torch.zeros(2, 24, len(SOURCES))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        codec._step(5, model, codec.TrainedQuantizer(model), *probes, optimizer, audio, active)
+        slopes.append({name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None})
+    again, without = slopes
+    assert all(torch.equal(again[name], without[name]) for name in without if name.startswith("encoder."))
+    assert not any(torch.equal(again[name], without[name]) for name in without if name.startswith("decoder."))
 
 
 def test_tokenizer_keeps_the_worlds_words_whole_and_spells_others():

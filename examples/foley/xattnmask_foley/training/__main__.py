@@ -10,7 +10,7 @@ import torch
 import typer
 from transformers import EncodecModel
 
-from . import card, codec, export, judge, language
+from . import card, codec, encoding, export, judge, language
 from .corpus import TRAIN
 
 
@@ -54,7 +54,7 @@ def main(
         elif stage is Stage.language:
             language.train(work / "language", _codec(work))
         elif stage is Stage.decoder:
-            codes = language.encoded(work / "language" / "codes.pt", _codec(work), TRAIN, language.POOL)
+            codes = encoding.encoded(work / "language" / "codes.pt", _codec(work), TRAIN, language.POOL)
             refined = codec.refine(work / "decoder", _codec(work), codes)
             export.save_musicgen(language.train(work / "language", _codec(work)), refined)
         elif stage is Stage.card:

@@ -18,7 +18,8 @@ from transformers import EncodecConfig, EncodecModel
 from transformers.audio_utils import mel_filter_bank
 
 from ..world import SAMPLE_RATE, SOURCES
-from .corpus import TRAIN, audio_pool
+from ..world.grammar import FORWARD, REVERSE, TOGETHER
+from .corpus import TRAIN, audio_pool, captions, shares
 from .loop import Loop
 
 CONFIG = {
@@ -40,6 +41,12 @@ POOL = 4000
 LR = 1e-3
 QUANTIZE_FROM = 800
 """Steps without quantization, so that the codebooks start from an encoder that means something."""
+AGAIN_FROM = 2400
+"""Steps until the decoder can make what the encoder knows again; from then on it is asked to."""
+MIX = {None: 0.1, FORWARD: 0.17, REVERSE: 0.08, TOGETHER: 0.65}
+"""How often a clip of each arrangement is drawn; of what sounds together, something is lost first."""
+TELL_FIRST, TELL_ALL = 2.0, 6.0
+"""Weights of how well the first codebook, and all, tell what sounds."""
 _WINDOWS = (128, 512, 2048)
 FINE_WINDOWS = (128, 256, 512, 1024, 2048)
 _FLOOR = 6e-4
@@ -47,7 +54,7 @@ _FLOOR = 6e-4
 _MEL_BANDS, _MEL_STEPS = 40, 4
 
 
-def train(folder: Path, steps: int = 2400, seed: int = 0) -> EncodecModel:
+def train(folder: Path, steps: int = 3300, seed: int = 0) -> EncodecModel:
     """Train, or go on training, and return the codec."""
     torch.manual_seed(seed)
     model = EncodecModel(EncodecConfig(**CONFIG)).train()
@@ -58,13 +65,14 @@ def train(folder: Path, steps: int = 2400, seed: int = 0) -> EncodecModel:
     loop = Loop(folder, everything, optimizer, steps=steps, lr=LR)
     if loop.start < steps:
         audio, active = (torch.from_numpy(array) for array in audio_pool(TRAIN, POOL))
+        often = _often(POOL)
         if loop.start == 0:
-            equalize(model, _crops(audio, active)[0])
-        loop.run(lambda i: _step(i, model, quantizer, mel, sources, optimizer, *_crops(audio, active)))
+            equalize(model, _crops(audio, active, often)[0])
+        loop.run(lambda i: _step(i, model, quantizer, mel, sources, optimizer, *_crops(audio, active, often)))
     return model.eval()
 
 
-def refine(folder: Path, model: EncodecModel, codes: Tensor, steps: int = 8000, seed: int = 3) -> EncodecModel:
+def refine(folder: Path, model: EncodecModel, codes: Tensor, steps: int = 5000, seed: int = 3) -> EncodecModel:
     """Train the decoder alone, or go on training it, on ``codes`` [clips, codebooks, frames] of the training clips.
 
     The codes stay what they are, so a language model can be trained on them at the same time.
@@ -76,16 +84,17 @@ def refine(folder: Path, model: EncodecModel, codes: Tensor, steps: int = 8000, 
     loop = Loop(folder, decoder, optimizer, steps=steps, lr=LR)
     if loop.start < steps:
         pool = torch.from_numpy(audio_pool(TRAIN, min(POOL, len(codes)))[0])
-        loop.run(lambda _: _refine_step(model, optimizer, pool, codes))
+        often = _often(len(pool))
+        loop.run(lambda _: _refine_step(model, optimizer, pool, codes, often))
     return model.eval()
 
 
 def _refine_step(
-    model: EncodecModel, optimizer: torch.optim.Optimizer, pool: Tensor, codes: Tensor
+    model: EncodecModel, optimizer: torch.optim.Optimizer, pool: Tensor, codes: Tensor, often: Tensor
 ) -> dict[str, float]:
     hop = model.config.hop_length
     length = CROP // hop
-    rows = torch.randint(len(pool), (BATCH,)).tolist()
+    rows = torch.multinomial(often, BATCH, replacement=True).tolist()
     starts = torch.randint(codes.shape[-1] - length + 1, (BATCH,)).tolist()
     places = list(zip(rows, starts, strict=True))
     chosen = torch.stack([codes[row, :, start : start + length] for row, start in places])
@@ -151,25 +160,36 @@ def _step(
         first, quantized, commitment = quantizer(latent)
     else:
         first, quantized, commitment = latent, latent, latent.new_zeros(())
+    made = model.decoder(quantized)
     terms = {
-        "spectral": spectral_loss(model.decoder(quantized), audio),
+        "spectral": spectral_loss(made, audio, FINE_WINDOWS if i >= AGAIN_FROM else _WINDOWS),
         "mel": mel(quantized, audio),
         "sources": sources(first, quantized, active),
         "commitment": commitment,
     }
     loss = terms["spectral"] + terms["mel"] + terms["sources"] + 0.25 * commitment + 1e-3 * latent.square().mean()
     optimizer.zero_grad()
+    if i >= AGAIN_FROM:
+        terms["again"] = _heard_again(model, made, quantized.detach())
+        decoder = list(model.decoder.parameters())
+        for weight, slope in zip(decoder, torch.autograd.grad(terms["again"], decoder, retain_graph=True), strict=True):
+            weight.grad = slope  # of the decoder alone: the encoder would learn to hear whatever is made
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     return {name: term.item() for name, term in terms.items()} | {"width": latent.detach().std().item()}
 
 
-def _crops(audio: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
+def _often(count: int) -> Tensor:
+    """How often each of the first ``count`` training clips is drawn."""
+    return torch.from_numpy(shares([caption for caption, _ in captions(TRAIN, count)], MIX))
+
+
+def _crops(audio: Tensor, active: Tensor, often: Tensor) -> tuple[Tensor, Tensor]:
     """Random stretches of the pool: audio [batch, 1, samples] at other levels, activity [batch, frames, sources]."""
     hop = audio.shape[1] // active.shape[1]
     length = CROP // hop
-    rows = torch.randint(len(audio), (BATCH,)).tolist()
+    rows = torch.multinomial(often, BATCH, replacement=True).tolist()
     starts = torch.randint(active.shape[1] - length + 1, (BATCH,)).tolist()
     places = list(zip(rows, starts, strict=True))
     crops = torch.stack([audio[row, start * hop : start * hop + CROP] for row, start in places])
@@ -232,10 +252,14 @@ class SourceProbe(torch.nn.Module):
 
     def forward(self, first: Tensor, quantized: Tensor, active: Tensor) -> Tensor:
         """Cross-entropy of ``active`` [batch, frames, sources], from the first codebook's latents and from all's."""
-        both = ((self.first, first), (self.all, quantized))
+        asked = ((TELL_FIRST, self.first, first), (TELL_ALL, self.all, quantized))
         wanted = active.to(first.dtype)
-        errors = [F.binary_cross_entropy_with_logits(read(latent.transpose(1, 2)), wanted) for read, latent in both]
-        return 2 * torch.stack(errors).sum()
+        return torch.stack(
+            [
+                weight * F.binary_cross_entropy_with_logits(read(latent.transpose(1, 2)), wanted)
+                for weight, read, latent in asked
+            ]
+        ).sum()
 
 
 def magnitude(audio: Tensor, window: int, hop: int | None = None) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +39,13 @@ def clips(split: int, count: int, arrangement: str | None = "any", *, start: int
     """The rendered clips of :func:`captions`."""
     for caption, seed in captions(split, count, arrangement, start=start):
         yield Clip(caption, seed, render(caption, seed), activity(caption, seed, FRAMES))
+
+
+def shares(said: Sequence[Caption], mix: Mapping[str | None, float]) -> np.ndarray:
+    """How often to draw each caption, float64 [captions] with sum 1, so that arrangements come as ``mix`` has it."""
+    arrangements = [caption.arrangement for caption in said]
+    often = np.array([mix[arrangement] / arrangements.count(arrangement) for arrangement in arrangements])
+    return often / often.sum()
 
 
 def audio_pool(split: int, count: int) -> tuple[np.ndarray, np.ndarray]:

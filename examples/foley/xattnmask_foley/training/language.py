@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
-from itertools import repeat
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import (
-    EncodecConfig,
     EncodecModel,
     MusicgenConfig,
     MusicgenForConditionalGeneration,
     T5Tokenizer,
 )
 
-from ..world import Caption, render, rephrase
-from . import codec as codec_stage
+from ..world import Caption, rephrase
 from . import text
 from .corpus import BABBLE, FRAMES, TRAIN, VALIDATION, captions
+from .encoding import encoded
+from .forgetting import forget
 from .loop import Loop
 from .tokenizer import build as build_tokenizer
 
@@ -38,9 +34,6 @@ what to do without a word, and does not take ``and`` for granted."""
 FORGET = 2.0
 """Each clip forgets a share u ** FORGET of the codes it has heard, u drawn from [0, 1). With all of them at hand, what
 sounds now is told by what sounded before, and the text is heard at onsets only."""
-_CHUNK = 100
-_worker_codec: EncodecModel
-"""The codec of a worker process that encodes clips."""
 
 
 def build(codec: EncodecModel, tokenizer: T5Tokenizer) -> MusicgenForConditionalGeneration:
@@ -79,11 +72,14 @@ def build(codec: EncodecModel, tokenizer: T5Tokenizer) -> MusicgenForConditional
 
 
 def train(folder: Path, codec: EncodecModel, steps: int = 10_000, seed: int = 2) -> MusicgenForConditionalGeneration:
-    """Train, or go on training, and return the model."""
+    """Train, or go on training, and return the model.
+
+    The text encoder comes first, then the decoder, and in the end the encoder's modifiers forget their noun.
+    """
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()
     model = build(codec, tokenizer).train()
-    text.train(folder / "text", model.text_encoder, tokenizer, text.STEPS)
+    text.train(folder / "text", model.text_encoder, tokenizer, text.STEPS, about=True)
     model.decoder.set_attn_implementation("eager")  # on a CPU, twice as fast to train as the fused kernel
     assert_causal(model)
     weights = [p for p in model.parameters() if p.requires_grad]
@@ -95,35 +91,8 @@ def train(folder: Path, codec: EncodecModel, steps: int = 10_000, seed: int = 2)
         loop.run(lambda i: _step(model, tokenizer, optimizer, said, codes, np.random.default_rng([seed, i])))
     model.decoder.set_attn_implementation("sdpa")
     assert_causal(model)
+    forget(folder / "forgetting", model.text_encoder, tokenizer)
     return model.eval()
-
-
-def encoded(cache: Path, codec: EncodecModel, split: int, count: int, workers: int = 2) -> Tensor:
-    """Codes int16 [count, codebooks, frames] of the first ``count`` clips of a split, kept in ``cache``."""
-    if cache.exists() and len(kept := torch.load(cache, weights_only=True)) >= count:
-        return kept[:count]
-    weights = {name: value.numpy() for name, value in codec.state_dict().items()}
-    starts = range(0, count, _CHUNK)
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (codec.config.to_dict(), weights)) as pool:
-        parts = list(pool.map(_encode_chunk, repeat(split), starts, (min(_CHUNK, count - start) for start in starts)))
-    codes = torch.from_numpy(np.concatenate(parts))
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(codes, cache)
-    return codes
-
-
-def _start_worker(config: dict[str, Any], weights: dict[str, np.ndarray]) -> None:
-    global _worker_codec
-    torch.set_num_threads(1)
-    _worker_codec = EncodecModel(EncodecConfig(**config)).eval()
-    _worker_codec.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
-
-
-def _encode_chunk(split: int, start: int, count: int) -> np.ndarray:
-    audio = [render(caption, seed) for caption, seed in captions(split, count, start=start)]
-    codes = [codec_stage.encode(_worker_codec, clip[None]) for clip in audio]  # one at a time stays in the cache
-    print(f"encoded to {start + count}", flush=True)
-    return torch.cat(codes).numpy().astype(np.int16)
 
 
 def _step(
