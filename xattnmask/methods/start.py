@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ..objective import Similarity
 
-PIVOT: Mapping[Similarity, float] = {"cosine": 0.01, "error": 0.05}
+PIVOT: Mapping[Similarity, float] = {"cosine": 0.01, "error": 0.02}
 """What share of the largest effect is in the middle of the mask."""
-SPREAD: Mapping[Similarity, float] = {"cosine": 1.5, "error": 5.0}
+SPREAD: Mapping[Similarity, float] = {"cosine": 1.5, "error": 4.0}
 """How steep a logit is in an effect's logarithm. Relative errors lie closer together than angles do, and a text encoder
 forgets a word only under a mask near 0."""
 OWN = 0.25
