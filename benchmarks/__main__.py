@@ -37,11 +37,13 @@ def audiogen(captions: int = 12, out: Path = OUT, threads: int = 2) -> None:
 
 
 @app.command()
-def diffusion(captions: int = 20, repeats: int = 5, out: Path = OUT, threads: int = 2) -> None:
-    """Explaining the bundled diffusion models: seconds, peak memory, and how many denoising steps it takes."""
+def diffusion(
+    part: str = "seconds", captions: int = 20, repeats: int = 5, out: Path = OUT, threads: int = 2
+) -> None:
+    """Explain the bundled diffusion models; parts: seconds, memory, steps (what fewer explained steps cost)."""
     from .diffusion import run
 
-    run(captions, repeats, out, threads)
+    run(part, captions, repeats, out, threads)
 
 
 @app.command()

@@ -27,13 +27,13 @@ COUNTS = (10, STEPS, 4 * STEPS)
 Row = dict[str, str]
 
 
-def run(captions: int, repeats: int, out: Path, threads: int) -> None:
-    """Measure everything and write the tables."""
+def run(part: str, captions: int, repeats: int, out: Path, threads: int) -> None:
+    """Run one part and write its table."""
     torch.set_num_threads(threads)
-    tables = [_seconds(repeats), _memory(), _fewer_steps(captions)]
-    command = f"python -m benchmarks diffusion --captions {captions} --repeats {repeats} --threads {threads}"
-    text = "\n".join(table(rows, command) for rows in tables)
-    write(out / "diffusion.md", text)
+    rows = {"seconds": lambda: _seconds(repeats), "memory": _memory, "steps": lambda: _fewer_steps(captions)}[part]()
+    used = {"seconds": f" --repeats {repeats}", "memory": "", "steps": f" --captions {captions}"}[part]
+    text = table(rows, f"python -m benchmarks diffusion --part {part}{used} --threads {threads}")
+    write(out / f"diffusion-{part}.md", text)
     print(text)
 
 

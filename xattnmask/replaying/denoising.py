@@ -45,7 +45,7 @@ class StepReplayer:
     def __init__(self, model: DiffusionAdapter, generation: Generation, grid: Grid, *,
                  representation: Representation = "v", depth: Depth = "cross", rule: Rule = "scale",
                  layers: Layers = "all", heads: Sequence[int] | None = None, streams: Sequence[str] | None = None,
-                 text_stretches: int = 1, rows: int = 32):
+                 text_stretches: int = 1, rows: int = 20):
         check_choice("representation", representation, REPRESENTATIONS)
         check_choice("depth", depth, DEPTHS)
         self.model, self.generation, self.grid, self.rows = model, generation, grid, rows

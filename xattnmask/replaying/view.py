@@ -17,7 +17,7 @@ from .grid import Grid, choose_steps
 from .sequence import Replayer
 
 _VIEW = ("denoising_steps", "window", "bins", "text_stretches", "representation", "streams", "rows")
-DENOISING_STEPS, BINS, ROWS = 10, 25, 32
+DENOISING_STEPS, BINS, ROWS = 10, 25, 20
 """Defaults for diffusion models."""
 
 
@@ -35,7 +35,7 @@ class View:
             :func:`xattnmask.patch`; by default as :func:`xattnmask.replaying.default_text_stretches` has it.
         representation: what predictions are compared as: ``noise``, ``x0``, ``v`` (the default) or ``guidance``.
         streams: names of the text streams that are masked; all by default.
-        rows: the most rows that one forward of the denoiser gets; 32 by default.
+        rows: the most rows that one forward of the denoiser gets; 20 by default, both masks of 10 steps.
     """
 
     denoising_steps: int | None = None
