@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..objective import Similarity
 
-PIVOT: Mapping[Similarity, float] = {"cosine": 0.01, "error": 0.02}
+PIVOT: Mapping[Similarity, float] = {"cosine": 0.003, "error": 0.02}
 """What share of the largest effect is in the middle of the mask."""
 SPREAD: Mapping[Similarity, float] = {"cosine": 1.5, "error": 4.0}
 """How steep a logit is in an effect's logarithm. Relative errors lie closer together than angles do, and a text encoder
