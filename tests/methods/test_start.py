@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from xattnmask.methods.start import OWN, PIVOT, SPREAD, from_effects
+from xattnmask.methods.start import OWN, PIVOT, SPREAD, at_size, from_effects
 
 STEPS, MOMENTS, TOKENS = 4, 5, 3
 
@@ -51,3 +51,11 @@ def test_where_the_text_moves_nothing_no_word_counts(effects):
     moved[:, 2] = 0
     found = from_effects(effects, "error", STEPS, moved.flatten(), shared=True)
     assert found[2].max() < found[[0, 1, 3, 4]].min()
+
+
+@pytest.mark.parametrize("size", [0.001, 0.3, 0.99])
+def test_a_size_is_met_and_the_order_kept(effects, size):
+    start = from_effects(effects, "error").float()
+    found = at_size(start, size)
+    assert torch.sigmoid(found.double()).mean().item() == pytest.approx(size, rel=1e-4)
+    assert (found - start).std() < 1e-5

@@ -17,7 +17,7 @@ from xattnmask.replaying import Replayer
 from ..toy_diffusion import ToyDiffusion
 
 COLD = {"start": 0.0, "steps": 300, "lr": 0.3}
-WARM = {"start": "leave-one-out", "steps": 300, "lr": 0.3}
+WARM = {"start": "leave-one-out", "steps": 100, "lr": 0.3}
 
 
 def attribute(model, sound, **settings):
@@ -113,7 +113,7 @@ def test_it_does_not_stop_before_it_is_there_and_then_it_stops(toy_model, sound)
     assert len(short.losses["size"]) == 6 and short.converged is False
 
 
-@pytest.mark.parametrize("start", [COLD, {**WARM, "steps": 1000}], ids=["from 1/2", "from leave-one-out"])
+@pytest.mark.parametrize("start", [COLD, WARM], ids=["from 1/2", "from leave-one-out"])
 @pytest.mark.parametrize("per_step", [True, False])
 def test_diffusion_models_in_parts(denoised, start, per_step):
     """Two rows to a forward, so that a mask goes through in four; or all at once."""

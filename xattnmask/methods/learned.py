@@ -25,7 +25,7 @@ from ..replaying import CONTEXTS, DEPTHS, Context, Depth, View, build_replayer, 
 from .base import Attribution, Method, OnStep
 from .leave_one_out import effects, groups_of
 from .settings import check_range, check_whole, settings_of
-from .start import from_effects
+from .start import at_size, from_effects
 from .target_size import NOTICED, AdaptiveAlpha, TargetSize, check_target_size, share_above
 
 
@@ -185,9 +185,9 @@ class _Optimisation:
         self.blank = self.replayer.blank() if s.similarity == "error" else None
         self.positions = len(self.target)
         self.copies = self._copies()
+        self.adaptive = None if s.target_size is None else self._adaptive(s.target_size)
         self.parameters = build_parameters(s.parameters, self.model, self.generation, self.positions // self.copies,
                                            seed=self.seed, start=self._start())
-        self.adaptive = None if s.target_size is None else self._adaptive(s.target_size)
         assert s.lr is not None
         self.optimizer = torch.optim.Adam(self.parameters.parameters(), lr=s.lr, weight_decay=s.weight_decay)
         self.generator = torch.Generator().manual_seed(self.seed)
@@ -261,7 +261,8 @@ class _Optimisation:
         assert s.similarity is not None
         steps = 1 if self.replayer.grid is None else len(self.replayer.grid.steps)
         moved = None if self.blank is None else torch.linalg.vector_norm((self.target - self.blank).float(), dim=1)
-        return from_effects(self._effects, s.similarity, steps, moved, shared=self.copies > 1)
+        found = from_effects(self._effects, s.similarity, steps, moved, shared=self.copies > 1)
+        return found if self.adaptive is None else at_size(found, self.adaptive.target)
 
     @cached_property
     def _effects(self) -> Tensor:

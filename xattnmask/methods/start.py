@@ -43,6 +43,17 @@ def from_effects(
     return together if shared else (together + OWN * (own - own.mean(0))).flatten(0, 1)
 
 
+def at_size(logits: Tensor, size: float) -> Tensor:
+    """Logits shifted by one number, so that the mean of their sigmoids is ``size``, above 0 and below 1."""
+    low = -torch.logit(torch.tensor(size, dtype=torch.float64)).abs() - logits.abs().max().double()
+    high = -low
+    for _ in range(60):  # bisection: the mean rises with the shift
+        middle = (low + high) / 2
+        above = torch.sigmoid(logits.double() + middle).mean() > size
+        low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+    return logits + middle.to(logits.dtype)
+
+
 def _logits(effects: Tensor, similarity: Similarity) -> Tensor:
     middle = (PIVOT[similarity] * effects.max()).clamp_min(1e-7)
     return SPREAD[similarity] * torch.log(effects.clamp_min(1e-7) / middle)
