@@ -278,12 +278,16 @@ class _Optimisation:
     @torch.no_grad()
     def importance(self, index: int) -> np.ndarray:
         """The mask after step ``index``, without noise, float32 [positions, tokens]."""
-        likely = probabilities(self._logits(index), self.settings.sampling, self._temperature(index))
-        found: np.ndarray = likely.cpu().numpy()
+        likely = probabilities(self._learned(index), self.settings.sampling, self._temperature(index))
+        found: np.ndarray = likely.repeat(self.copies, 1).cpu().numpy()
         return found
 
     def _logits(self, index: int) -> Tensor:
-        logits: Tensor = self.parameters().repeat(self.copies, 1)
+        """Those of all positions."""
+        return self._learned(index).repeat(self.copies, 1)
+
+    def _learned(self, index: int) -> Tensor:
+        logits: Tensor = self.parameters()
         _check_finite(logits, "mask", index)
         return logits
 
