@@ -21,11 +21,14 @@ def quality(
 
 
 @app.command()
-def speed(part: str = "foley", repeats: int = 5, out: Path = OUT, threads: int = 2) -> None:
-    """Time generating and explaining side by side; parts: foley, small, paper, patch, memory, length."""
+def speed(part: str = "foley", repeats: int = 5, out: Path = OUT, threads: int = 2, device: str = "cpu") -> None:
+    """Time generating and explaining side by side; parts: foley, small, paper, patch, memory, length.
+
+    small, paper and patch run on another device as well.
+    """
     from .speed import run
 
-    run(part, repeats, out, threads)
+    run(part, repeats, out, threads, device)
 
 
 @app.command()
@@ -38,12 +41,16 @@ def audiogen(captions: int = 12, out: Path = OUT, threads: int = 2) -> None:
 
 @app.command()
 def diffusion(
-    part: str = "seconds", captions: int = 20, repeats: int = 5, out: Path = OUT, threads: int = 2
-) -> None:
-    """Explain the bundled diffusion models; parts: seconds, memory, steps (what fewer explained steps cost)."""
+    part: str = "seconds", captions: int = 20, repeats: int = 5, out: Path = OUT, threads: int = 2,
+    device: str = "cpu",
+) -> None:  # fmt: skip
+    """Explain the bundled diffusion models; parts: seconds, memory, steps (what fewer explained steps cost).
+
+    Part large takes the seconds of random weights of cvssp/audioldm2's sizes, which want a GPU.
+    """
     from .diffusion import run
 
-    run(part, captions, repeats, out, threads)
+    run(part, captions, repeats, out, threads, device)
 
 
 @app.command()

@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 
 import xattnmask as xm
 
+from .models import random_audioldm2
 from .report import table, write
 
 NAMES = ("foley-audioldm2", "foley-audioldm")
@@ -27,27 +28,46 @@ COUNTS = (10, STEPS, 4 * STEPS)
 Row = dict[str, str]
 
 
-def run(part: str, captions: int, repeats: int, out: Path, threads: int) -> None:
-    """Run one part and write its table."""
+def run(part: str, captions: int, repeats: int, out: Path, threads: int, device: str) -> None:
+    """Run one part and write its table; ``device`` is for the part ``large``."""
     torch.set_num_threads(threads)
-    rows = {"seconds": lambda: _seconds(repeats), "memory": _memory, "steps": lambda: _fewer_steps(captions)}[part]()
-    used = {"seconds": f" --repeats {repeats}", "memory": "", "steps": f" --captions {captions}"}[part]
-    text = table(rows, f"python -m benchmarks diffusion --part {part}{used} --threads {threads}")
+    rows = {"seconds": lambda: _seconds({name: xm.load(name) for name in NAMES}, repeats), "memory": _memory,
+            "steps": lambda: _fewer_steps(captions), "large": lambda: _large(repeats, device)}[part]()
+    used = {"seconds": f" --repeats {repeats}", "memory": "", "steps": f" --captions {captions}",
+            "large": f" --repeats {repeats} --device {device}"}[part]
+    text = table(rows, f"python -m benchmarks diffusion --part {part}{used} --threads {threads}", device)
     write(out / f"diffusion-{part}.md", text)
     print(text)
 
 
-def _seconds(repeats: int) -> list[Row]:
+def _large(repeats: int, device: str) -> list[Row]:
+    """Random weights of cvssp/audioldm2's sizes; on a GPU with the peak of what torch holds there."""
+    model = random_audioldm2(device)
+    rows = _seconds({"audioldm2's sizes": model}, repeats)
+    if device == "cpu":
+        return rows
+    generation = _made(model, STEPS)
+    for row, work in zip(rows, _works(model, generation).values(), strict=True):
+        torch.cuda.reset_peak_memory_stats()
+        work()
+        row["peak, MB"] = f"{torch.cuda.max_memory_allocated() / 2**20:.0f}"
+    return rows
+
+
+def _works(model: xm.Adapter, generation: xm.Generation) -> dict[str, Callable[[], object]]:
+    return {
+        f"generate, {STEPS} steps": lambda: _made(model, STEPS),
+        "explain (10 steps)": lambda: xm.explain(model, generation),
+        f"explain, all {STEPS} steps": lambda: xm.explain(model, generation, denoising_steps=STEPS),
+        "leave-one-out (10 steps)": lambda: xm.explain(model, generation, method="leave-one-out"),
+    }
+
+
+def _seconds(models: Mapping[str, xm.Adapter], repeats: int) -> list[Row]:
     rows = []
-    for name in NAMES:
-        model = xm.load(name)
+    for name, model in models.items():
         generation = _made(model, STEPS)
-        works: dict[str, Callable[[], object]] = {
-            f"generate, {STEPS} steps": lambda m=model: _made(m, STEPS),
-            "explain (10 steps)": lambda m=model, g=generation: xm.explain(m, g),
-            f"explain, all {STEPS} steps": lambda m=model, g=generation: xm.explain(m, g, denoising_steps=STEPS),
-            "leave-one-out (10 steps)": lambda m=model, g=generation: xm.explain(m, g, method="leave-one-out"),
-        }
+        works = _works(model, generation)
         works["explain (10 steps)"]()  # the first call imports and warms up
         times: dict[str, list[float]] = {what: [] for what in works}
         for _ in range(repeats):  # by turns, so that all see the same machine

@@ -1,10 +1,16 @@
-"""Randomly initialised MusicGen models of given sizes: for timings, where the weights do not matter."""
+"""Randomly initialised models of given sizes: for timings, where the weights do not matter."""
 
 from __future__ import annotations
 
+import diffusers
 import torch
+import transformers
+from diffusers.pipelines.audioldm2 import AudioLDM2ProjectionModel, AudioLDM2UNet2DConditionModel
 from transformers import MusicgenConfig, MusicgenForConditionalGeneration
+from xattnmask_diffusers.audioldm2 import AudioLDM2
+from xattnmask_foley.training.clap import feature_extractor
 from xattnmask_foley.training.tokenizer import build as build_tokenizer
+from xattnmask_foley.training.tokenizer import build_roberta
 from xattnmask_transformers.musicgen import MusicGen
 
 PROMPT = "we hear a loud fast dog followed by the faint slow siren then rain"
@@ -17,7 +23,7 @@ SIZES = {
 CODEBOOK = 2048
 
 
-def random_musicgen(size: str, *, longest: int = 1504) -> MusicGen:
+def random_musicgen(size: str, *, longest: int = 1504, device: str = "cpu") -> MusicGen:
     """An adapter around random weights, with the 32 kHz, 50 frames a second EnCodec of the published models."""
     torch.manual_seed(0)
     tokenizer = build_tokenizer()
@@ -58,6 +64,43 @@ def random_musicgen(size: str, *, longest: int = 1504) -> MusicGen:
         "norm_type": "weight_norm",
     }
     config = MusicgenConfig(text_encoder=text, audio_encoder=codec, decoder=decoder)
-    backbone = MusicgenForConditionalGeneration(config).eval().requires_grad_(False)
+    backbone = MusicgenForConditionalGeneration(config).eval().requires_grad_(False).to(device)
     backbone.generation_config.max_length = longest
     return MusicGen(backbone, tokenizer, f"random-{size}")
+
+
+def random_audioldm2(device: str = "cpu") -> AudioLDM2:
+    """An adapter around random weights of the sizes of cvssp/audioldm2: UNet, T5-large, GPT-2 and CLAP's text encoder."""
+    torch.manual_seed(0)
+    tokenizer, roberta = build_tokenizer(), build_roberta()
+    tokenizer.model_max_length = 512
+    unet = AudioLDM2UNet2DConditionModel(
+        sample_size=256, in_channels=8, out_channels=8, block_out_channels=(128, 256, 384, 640), attention_head_dim=32,
+        cross_attention_dim=[[None, 768, 1024]] * 4,
+        down_block_types=["DownBlock2D", *["CrossAttnDownBlock2D"] * 3],
+        up_block_types=[*["CrossAttnUpBlock2D"] * 3, "UpBlock2D"],
+    )  # fmt: skip
+    t5 = transformers.T5Config(
+        vocab_size=len(tokenizer), d_model=1024, d_kv=64, d_ff=2816, num_layers=24, num_heads=16,
+        feed_forward_proj="gated-gelu",
+    )  # fmt: skip
+    gpt2 = transformers.GPT2Config(vocab_size=8, max_new_tokens=8, bos_token_id=0, eos_token_id=0)
+    text = transformers.ClapTextConfig(vocab_size=len(roberta), projection_dim=512).to_dict()
+    # CLAP's audio half only ranks several waveforms, and does not run here: it is left small
+    audio = transformers.ClapAudioConfig(depths=[1, 1, 1, 1], projection_dim=512).to_dict()
+    vae = diffusers.AutoencoderKL(
+        in_channels=1, out_channels=1, latent_channels=8, block_out_channels=[128, 256, 512], layers_per_block=2,
+        down_block_types=["DownEncoderBlock2D"] * 3, up_block_types=["UpDecoderBlock2D"] * 3,
+    )  # fmt: skip
+    vocoder = transformers.SpeechT5HifiGanConfig(
+        model_in_dim=64, sampling_rate=16000, upsample_initial_channel=1024, upsample_rates=[5, 4, 2, 2, 2],
+        upsample_kernel_sizes=[16, 16, 8, 4, 4], normalize_before=False,
+    )  # fmt: skip
+    pipeline = diffusers.AudioLDM2Pipeline(
+        vae=vae, text_encoder=transformers.ClapModel(transformers.ClapConfig(text_config=text, audio_config=audio)),
+        text_encoder_2=transformers.T5EncoderModel(t5), language_model=transformers.GPT2LMHeadModel(gpt2),
+        projection_model=AudioLDM2ProjectionModel(512, 1024, 768), tokenizer=roberta, tokenizer_2=tokenizer, unet=unet,
+        feature_extractor=feature_extractor(), scheduler=diffusers.DDIMScheduler(beta_schedule="scaled_linear"),
+        vocoder=transformers.SpeechT5HifiGan(vocoder),
+    )  # fmt: skip
+    return AudioLDM2(pipeline.to(device), "random-audioldm2")

@@ -94,8 +94,8 @@ class ToyDiffusion(DiffusionAdapter):
 
     def denoise(self, generation, steps, batch=1, *, text=True):
         chosen = list(steps)
-        latents, angles = generation.replay["latents"][chosen], generation.replay["angles"][chosen]
         words = self.text(generation.tokens, batch * len(chosen))
+        latents, angles = (generation.replay[kept][chosen].to(words) for kept in ("latents", "angles"))
         words = words if text else torch.zeros_like(words)
         found = self.run(latents.repeat(batch, 1, 1), angles.repeat(batch), words)
         return Denoised(latents, found.unflatten(0, (batch, len(chosen))), angles.cos(), angles.sin(), "noise")

@@ -124,11 +124,12 @@ class Toy(Adapter):
         )
 
     def replay(self, generation, batch=1):
-        noise = generation.replay["noise"].repeat(batch, 1, 1)
-        return self.backbone(noise, self.text(generation.tokens).expand(batch, -1, -1))
+        text = self.text(generation.tokens).expand(batch, -1, -1)
+        return self.backbone(generation.replay["noise"].to(text).repeat(batch, 1, 1), text)
 
     def replay_isolated(self, generation, batch=1):
-        rows = generation.replay["noise"][0, :, None].repeat(batch, 1, 1)
+        weight = self.backbone.head.weight
+        rows = generation.replay["noise"].to(weight)[0, :, None].repeat(batch, 1, 1)
         text = self.text(generation.tokens).expand(len(rows), -1, -1)
         return self.backbone(rows, text).view(batch, -1, WIDTH)
 
@@ -136,7 +137,7 @@ class Toy(Adapter):
         return self.text(generation.tokens)[0]
 
     def audio_embeddings(self, generation):
-        return generation.replay["noise"][0]
+        return generation.replay["noise"].to(self.backbone.head.weight)[0]
 
 
 class ToyJudge(Judge):

@@ -419,6 +419,12 @@ class RefusesDtype(Toy):
         super().__init__(checkpoint, device, dtype)
 
 
+@fails("bfloat16", "a generation made in float32 on the CPU is not replayed")
+class KeepsItsDtype(Toy):
+    def replay(self, generation, batch=1):
+        return self.backbone(generation.replay["noise"].repeat(batch, 1, 1), self.text(generation.tokens).expand(batch, -1, -1))
+
+
 class Encodes(Toy):
     def _encode(self, prompt, tokens, audio, sample_rate):
         frames = len(audio) // 64

@@ -186,9 +186,10 @@ class PipelineAdapter(DiffusionAdapter):
     def denoise(self, generation: Generation, steps: Sequence[int], batch: int = 1, *, text: bool = True) -> Denoised:
         kept, chosen, self.duration = generation.replay, torch.as_tensor(list(steps)), generation.settings["duration"]
         rows, branch = batch * len(chosen), kept["inputs" if text else "unconditional"]
-        latents = kept["latents"][chosen].to(self.device)
+        # it may have been made by the same weights elsewhere, or in another precision
+        latents = kept["latents"][chosen].to(self.device, self.denoiser.dtype)
         self.latent_shape = tuple(latents.shape[1:])
-        inputs = {name: _rows(value, rows, self.device) for name, value in branch.items()}
+        inputs = {name: _rows(value, rows, latents) for name, value in branch.items()}
         if text:
             inputs |= self._texts(generation.prompt, rows, inputs)
         timesteps = kept["timesteps"][chosen].to(self.device)
@@ -284,9 +285,9 @@ def _told_of(scheduler: str | None) -> Iterator[None]:
         raise SettingError(f"scheduler {scheduler} does not fit this model: {reason}") from error
 
 
-def _rows(value: Any, rows: int, device: torch.device) -> Any:
-    """A recorded input with as many rows as the batch has."""
+def _rows(value: Any, rows: int, like: Tensor) -> Any:
+    """A recorded input with as many rows as the batch has, on the device of ``like``, and if floating in its dtype."""
     if not isinstance(value, Tensor):
         return value
-    value = value.to(device)
+    value = value.to(like) if value.is_floating_point() else value.to(like.device)
     return value.expand(rows, *value.shape[1:]) if value.ndim and len(value) == 1 else value

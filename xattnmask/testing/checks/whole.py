@@ -27,6 +27,7 @@ def bfloat16(subject: Subject) -> None:
     require(any(weight.dtype == torch.bfloat16 for weight in other.weights()), "dtype='bfloat16' leaves all weights in "
             "another dtype: pass dtype on in from_checkpoint")
     _works(other, "in bfloat16", _COARSE)
+    _takes_over(other, subject, "in bfloat16")
 
 
 @check("the adapter works on CUDA", "Make all inputs on the backbone's device, and bring results back by .cpu().")
@@ -37,8 +38,20 @@ def cuda(subject: Subject) -> None:
     require(all(weight.is_cuda for weight in other.weights()), "device='cuda' leaves weights on the CPU: move all of "
             "them in from_checkpoint")
     _works(other, "on CUDA", 0.01)
+    _takes_over(other, subject, "on CUDA")
     first = other.generation().audio
     require(bool(np.array_equal(other.generate().audio, first)), "on CUDA the same seed makes other audio")
+
+
+def _takes_over(other: Subject, subject: Subject, where: str) -> None:
+    """What one model made is explained by another that holds the same weights elsewhere or in another precision."""
+    try:
+        with torch.no_grad():
+            states = other.model.replay(subject.generation())
+    except RuntimeError as error:
+        require(False, f"{where} a generation made in float32 on the CPU is not replayed ({error}): bring what it keeps "
+                "to the backbone's device and dtype in replay")
+    require(bool(torch.isfinite(states).all()), f"{where} replay of a generation made in float32 gives NaN or infinity")
 
 
 def _works(subject: Subject, where: str, share: float) -> None:
