@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from xattnmask.methods.start import OWN, PIVOT, SPREAD, at_size, from_effects
+from xattnmask.methods.start import PIVOT, SPREAD, at_size, from_effects
 
 STEPS, MOMENTS, TOKENS = 4, 5, 3
 
@@ -32,24 +32,19 @@ def test_the_middle_and_the_order():
 
 
 def test_nothing_has_an_effect():
-    assert torch.equal(from_effects(torch.zeros(2, 3), "error", 2, torch.zeros(2)), torch.zeros(2, 3))
+    assert torch.equal(from_effects(torch.zeros(2, 3), "error", 2, torch.zeros(2)), torch.zeros(1, 3))
 
 
 def test_steps_share_what_a_word_does_at_all_of_them(effects):
     moved = torch.rand(len(effects), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     weighed = (moved[:, None] * effects).reshape(STEPS, MOMENTS, TOKENS).sum(0).numpy()
-    shared = from_effects(effects, "error", STEPS, moved, shared=True)
-    np.testing.assert_allclose(shared, logits(weighed))
-    by_step = from_effects(effects, "error", STEPS, moved).reshape(STEPS, MOMENTS, TOKENS)
-    np.testing.assert_allclose(by_step.mean(0), shared)
-    own = logits(effects.numpy()).reshape(STEPS, MOMENTS, TOKENS)
-    np.testing.assert_allclose(by_step[1] - by_step[2], OWN * (own[1] - own[2]))
+    np.testing.assert_allclose(from_effects(effects, "error", STEPS, moved), logits(weighed))
 
 
 def test_where_the_text_moves_nothing_no_word_counts(effects):
     moved = torch.ones(STEPS, MOMENTS, dtype=torch.float64)
     moved[:, 2] = 0
-    found = from_effects(effects, "error", STEPS, moved.flatten(), shared=True)
+    found = from_effects(effects, "error", STEPS, moved.flatten())
     assert found[2].max() < found[[0, 1, 3, 4]].min()
 
 

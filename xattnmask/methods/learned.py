@@ -261,8 +261,9 @@ class _Optimisation:
         assert s.similarity is not None
         steps = 1 if self.replayer.grid is None else len(self.replayer.grid.steps)
         moved = None if self.blank is None else torch.linalg.vector_norm((self.target - self.blank).float(), dim=1)
-        found = from_effects(self._effects, s.similarity, steps, moved, shared=self.copies > 1)
-        return found if self.adaptive is None else at_size(found, self.adaptive.target)
+        found = from_effects(self._effects, s.similarity, steps, moved)
+        found = found if self.adaptive is None else at_size(found, self.adaptive.target)
+        return found.repeat(steps // self.copies, 1)
 
     @cached_property
     def _effects(self) -> Tensor:

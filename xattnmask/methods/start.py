@@ -14,17 +14,13 @@ PIVOT: Mapping[Similarity, float] = {"cosine": 0.003, "error": 0.02}
 SPREAD: Mapping[Similarity, float] = {"cosine": 1.5, "error": 4.0}
 """How steep a logit is in an effect's logarithm. Relative errors lie closer together than angles do, and a text encoder
 forgets a word only under a mask near 0."""
-OWN = 0.25
-"""How much of what sets a denoising step apart stays: at a single step effects are seen less surely than at all."""
 
 
-def from_effects(
-    effects: Tensor, similarity: Similarity, steps: int = 1, moved: Tensor | None = None, *, shared: bool = False
-) -> Tensor:
+def from_effects(effects: Tensor, similarity: Similarity, steps: int = 1, moved: Tensor | None = None) -> Tensor:
     """Logits that stand as high as a word's effect, in orders of magnitude.
 
     What does ``PIVOT`` of what the strongest word does at the strongest position stands at 1/2. The denoising steps of
-    a diffusion model share what a word does at all of them together, and differ by ``OWN`` of their own difference.
+    a diffusion model are taken together: at a single one, what a word does is seen less surely.
 
     Args:
         effects: what each token's word does by itself, at least 0, [positions, tokens].
@@ -32,15 +28,15 @@ def from_effects(
         steps: into how many denoising steps the positions fall.
         moved: how far all tokens together move each position, [positions], by which it counts against the same moment
             at other steps and against other moments; None where all count the same.
-        shared: the same logits for all steps.
 
     Returns:
-        [positions, tokens]; or, if shared, [positions / steps, tokens].
+        The logits of each step, [positions / steps, tokens].
     """
     by_step = effects.reshape(steps, -1, effects.shape[1])
     counts = torch.ones_like(by_step[..., :1]) if moved is None else moved.reshape(steps, -1, 1)
-    together, own = _logits((counts * by_step).sum(0), similarity), _logits(by_step, similarity)
-    return together if shared else (together + OWN * (own - own.mean(0))).flatten(0, 1)
+    together = (counts * by_step).sum(0)
+    middle = (PIVOT[similarity] * together.max()).clamp_min(1e-7)
+    return SPREAD[similarity] * torch.log(together.clamp_min(1e-7) / middle)
 
 
 def at_size(logits: Tensor, size: float) -> Tensor:
@@ -52,8 +48,3 @@ def at_size(logits: Tensor, size: float) -> Tensor:
         above = torch.sigmoid(logits.double() + middle).mean() > size
         low, high = torch.where(above, low, middle), torch.where(above, middle, high)
     return logits + middle.to(logits.dtype)
-
-
-def _logits(effects: Tensor, similarity: Similarity) -> Tensor:
-    middle = (PIVOT[similarity] * effects.max()).clamp_min(1e-7)
-    return SPREAD[similarity] * torch.log(effects.clamp_min(1e-7) / middle)
