@@ -9,6 +9,7 @@ from .errors import SettingError
 from .patching import Layers, Rule, reweigh
 from .positions import by_position
 from .replaying import DEPTHS, Depth, check_choice, mask_roles
+from .sites import Role
 
 if TYPE_CHECKING:
     from .adapter import Adapter
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def edit(model: Adapter, generation: Generation, edits: Edits, *,
-         rule: Rule = "bias", depth: Depth = "cross", layers: Layers = "all") -> Generation:
+         rule: Rule = "bias", depth: Depth | None = None, layers: Layers = "all") -> Generation:
     """Generate again from the same seed and settings with some words of the prompt weighed otherwise.
 
     Works with any adapter. What the words sound like together is up to the model: a word that is taken away may have
@@ -27,8 +28,9 @@ def edit(model: Adapter, generation: Generation, edits: Edits, *,
         generation: what is made again.
         edits: weights by word, ``{"siren": 0.0, "rain": 1.5}``, or :class:`WordEdit` for stretches of the clip.
         rule: how a weight acts on attention, see :func:`xattnmask.patch`.
-        depth: ``cross`` acts only where audio reads text. ``encoder`` takes a word away from its neighbours in the text
-            encoder too, where it is weakened over the whole clip (the text is encoded once).
+        depth: ``encoder`` takes a word away from its neighbours in the text encoder too, where it is weakened over the
+            whole clip (the text is encoded once): the default where the adapter names the text encoder's sites.
+            ``cross`` acts only where audio reads text.
         layers: where it acts, as in :func:`xattnmask.patch`.
 
     Returns:
@@ -40,14 +42,20 @@ def edit(model: Adapter, generation: Generation, edits: Edits, *,
         PatchError: a site could not be patched.
     """
     _check_generation(model, generation)
-    check_choice("depth", depth, DEPTHS)
+    roles = _roles(model, len(generation.tokens), depth)
     frames = token_weights(edits, generation.prompt, generation.tokens, generation.times)
     weights = by_position(frames, generation.positions)
     if (weights == weights[0]).all():
         weights = weights[0]  # one row for all positions keeps the fused kernel
-    roles = mask_roles(model, len(generation.tokens), depth)
     with reweigh(model, weights[None], rule=rule, roles=roles, layers=layers):
         return model.regenerate(generation)
+
+
+def _roles(model: Adapter, num_tokens: int, depth: Depth | None) -> tuple[Role, ...] | None:
+    if depth is None:
+        depth = "encoder" if any(site.role == "text-encoder" for site in model.sites(num_tokens)) else "cross"
+    check_choice("depth", depth, DEPTHS)
+    return mask_roles(model, num_tokens, depth)
 
 
 def _check_generation(model: Adapter, generation: Generation) -> None:

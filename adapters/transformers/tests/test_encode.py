@@ -95,6 +95,7 @@ def test_an_empty_prompt(musicgen):
 def test_editing_takes_a_word_out_of_real_attention(model):
     made = model.generate("a dog then a siren", seed=0, duration=0.64)
     assert np.array_equal(xattnmask.edit(model, made, {}).audio, made.audio)
-    for depth in ("cross", "encoder"):
-        edited = xattnmask.edit(model, made, {"dog": 0.0, "siren": 2.0}, depth=depth)
-        assert edited.audio.shape == made.audio.shape and not np.array_equal(edited.audio, made.audio)
+    edited = {depth: xattnmask.edit(model, made, {"dog": 0.0, "siren": 2.0}, depth=depth).audio
+              for depth in ("cross", "encoder", None)}
+    assert all(audio.shape == made.audio.shape and not np.array_equal(audio, made.audio) for audio in edited.values())
+    assert np.array_equal(edited["encoder"], edited[None]) and not np.array_equal(edited["encoder"], edited["cross"])
