@@ -70,7 +70,7 @@ def random_musicgen(size: str, *, longest: int = 1504, device: str = "cpu") -> M
 
 
 def random_audioldm2(device: str = "cpu") -> AudioLDM2:
-    """An adapter around random weights of the sizes of cvssp/audioldm2: UNet, T5-large, GPT-2 and CLAP's text encoder."""
+    """An adapter around random weights of cvssp/audioldm2's sizes: UNet, T5-large, GPT-2 and CLAP's text encoder."""
     torch.manual_seed(0)
     tokenizer, roberta = build_tokenizer(), build_roberta()
     tokenizer.model_max_length = 512

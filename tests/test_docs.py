@@ -19,7 +19,7 @@ from xattnmask.methods.attention import AttentionSettings
 from xattnmask.methods.grad_cam import GradCamSettings
 from xattnmask.methods.gradients import GradientSettings
 from xattnmask.methods.integrated_gradients import IntegratedGradientsSettings
-from xattnmask.methods.learned import PAPER, LearnedSettings
+from xattnmask.methods.learned_settings import PAPER, LearnedSettings
 from xattnmask.methods.leave_one_out import LeaveOneOutSettings
 from xattnmask.methods.random import RandomSettings
 from xattnmask.methods.rollout import RolloutSettings

@@ -10,7 +10,7 @@ import pytest
 
 from xattnmask import SettingError
 from xattnmask.methods.attention import AttentionSettings
-from xattnmask.methods.learned import LearnedSettings
+from xattnmask.methods.learned_settings import LearnedSettings
 from xattnmask.methods.leave_one_out import LeaveOneOutSettings
 from xattnmask.methods.settings import settings_of
 

@@ -8,7 +8,8 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from xattnmask import SettingError, patch
-from xattnmask.methods.learned import LearnedMask, LearnedSettings
+from xattnmask.methods.learned import LearnedMask
+from xattnmask.methods.learned_settings import LearnedSettings
 from xattnmask.methods.leave_one_out import LeaveOneOut
 from xattnmask.methods.target_size import AdaptiveAlpha
 from xattnmask.objective import batch_masks, penalty, terms

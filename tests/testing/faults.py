@@ -422,7 +422,8 @@ class RefusesDtype(Toy):
 @fails("bfloat16", "a generation made in float32 on the CPU is not replayed")
 class KeepsItsDtype(Toy):
     def replay(self, generation, batch=1):
-        return self.backbone(generation.replay["noise"].repeat(batch, 1, 1), self.text(generation.tokens).expand(batch, -1, -1))
+        text = self.text(generation.tokens).expand(batch, -1, -1)
+        return self.backbone(generation.replay["noise"].repeat(batch, 1, 1), text)
 
 
 class Encodes(Toy):

@@ -49,8 +49,8 @@ def _takes_over(other: Subject, subject: Subject, where: str) -> None:
         with torch.no_grad():
             states = other.model.replay(subject.generation())
     except RuntimeError as error:
-        require(False, f"{where} a generation made in float32 on the CPU is not replayed ({error}): bring what it keeps "
-                "to the backbone's device and dtype in replay")
+        require(False, f"{where} a generation made in float32 on the CPU is not replayed ({error}): bring what it "
+                "keeps to the backbone's device and dtype in replay")
     require(bool(torch.isfinite(states).all()), f"{where} replay of a generation made in float32 gives NaN or infinity")
 
 
