@@ -32,6 +32,14 @@ def speed(part: str = "foley", repeats: int = 5, out: Path = OUT, threads: int =
 
 
 @app.command()
+def methods(repeats: int = 5, out: Path = OUT, threads: int = 2) -> None:
+    """Time every method on every bundled model, side by side: seconds, forward passes, peak memory."""
+    from .methods import run
+
+    run(repeats, out, threads)
+
+
+@app.command()
 def audiogen(captions: int = 12, out: Path = OUT, threads: int = 2) -> None:
     """Compare the authors' procedure with ours on models of audiocraft: seconds, peak memory, frame AUC."""
     from .audiogen import run

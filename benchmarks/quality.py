@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from xattnmask_foley.training.corpus import TEST, captions
 from xattnmask_foley.world import Caption, render, truth
 
 import xattnmask as xm
+from xattnmask.diffusion import DiffusionAdapter
 from xattnmask.metrics import by_unit, mean_with_interval, paired_difference, truth_scores
 
 from .report import table, write
@@ -107,27 +109,31 @@ def scored(model: xm.Adapter, count: int, suite: dict[str, Case], audio: str) ->
 
 @contextmanager
 def counted(model: xm.Adapter) -> Iterator[list[int]]:
-    """While open, each replay's number of copies is noted: forward passes of one clip, however they are batched.
+    """While open, forward passes of one clip are noted, however they are batched; of a diffusion model, of one step.
 
     The authors' procedure counts as one pass for all positions, though it makes each a sequence of its own. One pass of
     every explanation is for the attention that comes with it.
     """
     copies: list[int] = []
-    originals = {name: getattr(model, name) for name in ("replay", "replay_isolated")}
+    names = ("denoise",) if isinstance(model, DiffusionAdapter) else ("replay", "replay_isolated")
 
-    def counting(original: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-        def replay(generation: xm.Generation, batch: int = 1) -> torch.Tensor:
-            copies.append(batch)
-            return original(generation, batch)
+    def counting(original: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(original)
 
-        return replay
+        def run(*given: Any, **named: Any) -> Any:
+            call = signature.bind(*given, **named)
+            call.apply_defaults()
+            copies.append(call.arguments["batch"] * len(call.arguments.get("steps", (0,))))
+            return original(*given, **named)
 
-    for name, original in originals.items():
-        setattr(model, name, counting(original))
+        return run
+
+    for name in names:
+        setattr(model, name, counting(getattr(model, name)))
     try:
         yield copies
     finally:
-        for name in originals:
+        for name in names:
             delattr(model, name)
 
 

@@ -8,6 +8,8 @@ import pytest
 from xattnmask import explain
 from xattnmask.plugins.discovery import METHODS, keys
 
+from ..toy_diffusion import ToyDiffusion
+
 sys.path.insert(0, str(Path(__file__).parents[2]))  # the benchmarks are no installed package
 from benchmarks.quality import SUITES, counted
 
@@ -30,3 +32,12 @@ def test_passes(toy_model, sound, method, settings, passes):
 
 def test_the_suite_of_methods_has_them_all():
     assert {method for method, _ in SUITES["methods"].values()} == set(keys(METHODS))
+
+
+def test_passes_of_a_diffusion_model_are_of_one_step():
+    model = ToyDiffusion()
+    made = model.generate("a dog barks", seed=0, duration=0.4)
+    with counted(model) as found:
+        model.replay(made)
+        model.denoise(made, [0, 2], 3)
+    assert found == [len(made.noise_levels), 6] and "denoise" not in vars(model)
