@@ -8,7 +8,7 @@ import torch
 from diffusers import AutoencoderKL
 from transformers import T5Config, T5EncoderModel
 from transformers.audio_utils import spectrogram
-from xattnmask_foley.training import autoencoder, clap, conditions, denoiser, diffusion, loop, text, vocoder
+from xattnmask_foley.training import autoencoder, clap, conditions, denoiser, diffusion, loop, omission, text, vocoder
 from xattnmask_foley.training.corpus import TRAIN, captions
 from xattnmask_foley.training.meaning import FACTS, meaning
 from xattnmask_foley.training.spectrogram import BANDS, FLOOR, FRAMES, HOP, WINDOW, filters, log_mel
@@ -150,3 +150,41 @@ def test_the_text_side_gives_what_the_pipelines_adapter_gives(untrained):
             assert found.keys() == expected.keys()
             for name, value in expected.items():
                 assert torch.allclose(found[name].float(), value.float(), atol=1e-5), name
+
+
+def test_what_is_left_out_of_a_text():
+    """Words at random, connectors by themselves, and what is read otherwise is the same before and after."""
+    tokenizer, rng = build_t5(), np.random.default_rng(0)
+    said = [parse("we hear a loud bell followed by the rain")] * 400
+    batch = tokenizer([caption.text for caption in said], return_tensors="pt")
+    whole, read = omission.masks(said, batch, tokenizer, rng)
+    connector = [5, 6]
+    columns = [c for c in range(batch["input_ids"].shape[1]) if c not in connector]
+    assert batch["attention_mask"].all() and whole[:, columns].all() and read[:, -1].all()
+    unconnected = 1 - whole[:, connector].float()
+    assert (unconnected[:, 0] == unconnected[:, 1]).all() and 0.1 < unconnected.mean() < 0.2
+    assert torch.equal(whole[:, connector], read[:, connector])
+    left_out = 1 - read[:, columns[:-1]].float()
+    assert (left_out.mean(0) > 0.1).all() and (left_out.sum(1) == 0).float().mean() > omission.WHOLE
+
+
+def test_words_are_read_alike_where_others_are_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SAVE_EVERY", 1000)
+    monkeypatch.setattr(loop, "schedule", lambda step, steps: 1.0)
+    monkeypatch.setattr(omission, "STEPS", 400)
+    monkeypatch.setattr(text, "BATCH", 16)
+    torch.manual_seed(0)
+    tokenizer = build_t5()
+    encoder = T5EncoderModel(T5Config(**text.config(tokenizer))).eval()
+    text.look_around(encoder)
+    batch = dict(tokenizer(["a loud dog then the rain"], return_tensors="pt"))
+    without = {**batch, "attention_mask": batch["attention_mask"].clone()}
+    without["attention_mask"][0, 0] = 0
+    before = text.states(encoder, batch).detach()
+
+    def error(text_read):
+        return (text.states(encoder, text_read) - before)[0, 1:].norm() / before[0, 1:].norm()
+
+    untrained = error(without)
+    omission.omit(tmp_path, encoder, tokenizer)
+    assert error(without) < 0.85 * untrained and error(batch) < 0.2

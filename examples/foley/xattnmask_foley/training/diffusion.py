@@ -9,7 +9,7 @@ import diffusers
 from diffusers import AutoencoderKL
 from transformers import ClapModel, SpeechT5HifiGan, T5Config, T5EncoderModel
 
-from . import autoencoder, clap, conditions, denoiser, text, vocoder
+from . import autoencoder, clap, conditions, denoiser, omission, text, vocoder
 from .corpus import TRAIN, captions
 from .export import rounded
 from .tokenizer import build as build_t5
@@ -39,6 +39,7 @@ def train_texts(work: Path) -> conditions.TwoTexts:
     tokenizer = build_t5()
     t5 = T5EncoderModel(T5Config(**text.config(tokenizer)))
     text.train(work / "t5", t5, tokenizer, text.STEPS)
+    omission.omit(work / "omission", t5, tokenizer)
     return rounded(conditions.train(work / "gpt2", train_clap(work), rounded(t5)))
 
 
