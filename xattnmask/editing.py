@@ -8,7 +8,7 @@ from .edits import Edits, token_weights
 from .errors import SettingError
 from .patching import Layers, Rule, reweigh
 from .positions import by_position
-from .replaying import DEPTHS, Depth, check_choice, mask_roles
+from .replaying import DEPTHS, Depth, check_choice, default_depth, mask_roles
 from .sites import Role
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def edit(model: Adapter, generation: Generation, edits: Edits, *,
 
 def _roles(model: Adapter, num_tokens: int, depth: Depth | None) -> tuple[Role, ...] | None:
     if depth is None:
-        depth = "encoder" if any(site.role == "text-encoder" for site in model.sites(num_tokens)) else "cross"
+        depth = default_depth(model, num_tokens)
     check_choice("depth", depth, DEPTHS)
     return mask_roles(model, num_tokens, depth)
 

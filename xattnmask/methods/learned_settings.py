@@ -30,8 +30,8 @@ class LearnedSettings(View):
             ``frozen`` where the model can, else ``joint``.
         target: what the masked states are compared with: those of the model with its ``history``, as the authors do,
             or those of the ``same`` context without a mask.
-        depth: ``cross``, or ``encoder`` to mask the text encoder as well; by default ``cross`` for autoregressive
-            models, as the paper has it, and ``encoder`` for diffusion models.
+        depth: ``cross``, as the paper has it, or ``encoder`` to mask the text encoder as well: the default where the
+            adapter names its sites.
         objective: ``both``, ``factual`` or ``counterfactual``.
         similarity: how states are compared, ``cosine`` (the paper; the default for autoregressive models) or ``error``
             for squared errors relative to what all tokens together change (the default for diffusion models).

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from ..adapter import Adapter
-from ..diffusion import DiffusionAdapter
 from ..errors import NumericalError, SettingError
 from ..patching import Layers, select_sites
 from ..sites import Role, Site
@@ -43,13 +42,13 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
 
 
 def default_depth(model: Adapter, num_tokens: int) -> Depth:
-    """Where a mask acts when nothing is said: ``encoder`` for diffusion models whose text encoders have sites.
+    """Where a mask acts when nothing is said: ``encoder`` where the adapter names sites of the text encoder.
 
-    An autoregressive model is masked as the paper has it. In a diffusion model of the foley world, whose truth is
-    known, a word that is out in the denoiser alone still comes in through its neighbours (docs/diffusion.md).
+    Else a word that is out where audio reads text still comes in through its neighbours, which have read it
+    (docs/method.md).
     """
     inside = any(site.role == "text-encoder" for site in model.sites(num_tokens))
-    return "encoder" if isinstance(model, DiffusionAdapter) and inside else "cross"
+    return "encoder" if inside else "cross"
 
 
 TEXT_STRETCHES = 5

@@ -63,7 +63,8 @@ def build_replayer(
     Raises:
         SettingError: a setting is out of range, or is not for this kind of model.
     """
-    depth = depth or default_depth(model, len(generation.tokens))
+    if depth is None:  # positions by themselves are replayed as the authors do, who mask cross-attention
+        depth = "cross" if context == "isolated" else default_depth(model, len(generation.tokens))
     shared: dict[str, Any] = {"depth": depth, "rule": rule, "layers": layers, "heads": heads}
     if isinstance(model, DiffusionAdapter):
         if context not in (None, "joint"):

@@ -21,6 +21,7 @@ from .corpus import BABBLE, FRAMES, TRAIN, VALIDATION, captions
 from .encoding import encoded
 from .forgetting import forget
 from .loop import Loop
+from .omission import omit
 from .tokenizer import build as build_tokenizer
 
 POOL, HELD_OUT = 15_000, 256
@@ -74,7 +75,8 @@ def build(codec: EncodecModel, tokenizer: T5Tokenizer) -> MusicgenForConditional
 def train(folder: Path, codec: EncodecModel, steps: int = 10_000, seed: int = 2) -> MusicgenForConditionalGeneration:
     """Train, or go on training, and return the model.
 
-    The text encoder comes first, then the decoder, and in the end the encoder's modifiers forget their noun.
+    The text encoder comes first, then the decoder, and in the end the encoder's modifiers forget their noun, and all
+    its words are read alike where others are left out.
     """
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()
@@ -92,6 +94,7 @@ def train(folder: Path, codec: EncodecModel, steps: int = 10_000, seed: int = 2)
     model.decoder.set_attn_implementation("sdpa")
     assert_causal(model)
     forget(folder / "forgetting", model.text_encoder, tokenizer)
+    omit(folder / "omission", model.text_encoder, tokenizer)
     return model.eval()
 
 

@@ -1,4 +1,4 @@
-"""The text encoder of AudioLDM2 goes on: where a word is left out inside it, all other words read as before.
+"""A text encoder of MusicGen or AudioLDM2 goes on: where a word is left out inside it, all other words read as before.
 
 Explanations and edits take words away inside the text encoder, which it has never seen: a T5 that finds where a phrase
 begins by its article misreads the phrase without it, and the article, which causes nothing, counts as a cause.
