@@ -34,8 +34,8 @@ FILLED = {
         audio = torch.tanh(self.backbone.head(null + guidance * (given - null))).flatten()
         kept = {"noise": noise}""",
     "replay": """
-        noise = generation.replay["noise"].repeat(batch, 1, 1)
-        return self.backbone(noise, text_of(self, generation.tokens).expand(batch, -1, -1))""",
+        text = text_of(self, generation.tokens)
+        return self.backbone(generation.replay["noise"].to(text).repeat(batch, 1, 1), text.expand(batch, -1, -1))""",
 }
 TEXT = """
 

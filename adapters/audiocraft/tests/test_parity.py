@@ -112,26 +112,34 @@ def test_masked_states_are_the_same(pair, sounds, context, depth):
     assert torch.allclose(theirs, ours, atol=1e-4)
 
 
+@pytest.fixture(scope="module")
+def double(cache):
+    """The two adapters in float64."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XATTNMASK_CACHE", str(cache))
+        return [xm.load(name, dtype="float64") for name in ("foley-musicgen", "foley-audiogen")]
+
+
 @pytest.mark.parametrize(("method", "settings"), [
-    ("learned", {}), ("learned", {"context": "none"}), ("learned", {"context": "joint"}),
-    ("learned", {"preset": "paper", "steps": 2}), ("leave-one-out", {}), ("attention", {}),
+    ("learned", {}), ("learned", {"preset": "paper", "steps": 2}), ("leave-one-out", {}), ("attention", {}),
 ])
 def test_explanations_are_the_same(pair, sounds, method, settings):
-    compare(pair, sounds, method=method, **settings)
+    compare(pair, sounds, 1e-3, method=method, **settings)
 
 
-def test_explanations_through_the_text_encoder_are_the_same(cache, sounds, monkeypatch):
-    """In float64: ten steps of Adam at a learning rate of 1 make 3e-3 of float32's rounding here."""
-    monkeypatch.setenv("XATTNMASK_CACHE", str(cache))
-    double = [xm.load(name, dtype="float64") for name in ("foley-musicgen", "foley-audiogen")]
-    compare(double, sounds, context="joint", depth="encoder")
+@pytest.mark.parametrize("depth", ["cross", "encoder"])
+@pytest.mark.parametrize("context", ["none", "frozen", "joint"])
+def test_learned_masks_are_the_same_in_float64(double, sounds, context, depth):
+    """Adam's steps are as long where a gradient is as small as rounding: float32 may turn some of them round."""
+    compare(double, sounds, 1e-5, context=context, depth=depth)
 
 
-def compare(pair, sounds, **settings):
+def compare(pair, sounds, tolerance, **settings):
     theirs, ours = (xm.explain(model, sound, **settings) for model, sound in zip(pair, sounds, strict=True))
-    np.testing.assert_allclose(ours.importance, theirs.importance, atol=1e-3)
-    np.testing.assert_allclose(ours.attention, theirs.attention, atol=1e-3)
-    assert ours.losses == {name: pytest.approx(values, rel=1e-3, abs=1e-3) for name, values in theirs.losses.items()}
+    np.testing.assert_allclose(ours.importance, theirs.importance, atol=tolerance)
+    np.testing.assert_allclose(ours.attention, theirs.attention, atol=tolerance)
+    close = {name: pytest.approx(values, rel=tolerance, abs=tolerance) for name, values in theirs.losses.items()}
+    assert ours.losses == close
     assert theirs.importance.std() > 0
 
 
