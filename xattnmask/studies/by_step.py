@@ -10,8 +10,7 @@ from typing import Any, get_args
 import numpy as np
 
 from ..adapter import Adapter
-from ..evaluation.plan import Plan, checked_metrics
-from ..evaluation.run import subject, takes_sounds
+from ..evaluation.run import subject
 from ..evaluation.scoring import Bench, Row, Sounds
 from ..evaluation.store import Store, clean
 from ..metrics import by_unit, truth_scores
@@ -20,6 +19,7 @@ from ..plugins.offers import Case
 from ..results import Explanation
 from ..results.steps import StepAggregate, over_frames
 from .base import Panel, Setup
+from .bench import bench_of
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class StepRows:
 
     def rows(self) -> list[Row]:
         """All rows by prompt, with the denoising ``step`` each is of, which is None for an aggregate."""
-        cases, bench = self.setup.cases(self.default), self._bench()
+        cases, bench = self.setup.cases(self.default), bench_of(self.setup, {"learned": ("learned", self.settings)})
         store = self._store(bench, cases)
         done = {} if store is None else store.finished()
         missing = [number for number in range(len(cases)) if number not in done]
@@ -50,14 +50,6 @@ class StepRows:
                 store.write(number, done[number])
             self.setup.told(count, len(missing), done[number])
         return [{"number": number + 1, **row} for number in sorted(done) for row in done[number]]
-
-    def _bench(self) -> Bench:
-        setup = self.setup
-        metrics = checked_metrics(None, setup.judge is not None, setup.world is not None)
-        truth = "given" if takes_sounds(setup.model) else "generated"
-        plan = Plan({"learned": ("learned", self.settings)}, metrics, setup.seed, setup.repeats, truth=truth,
-                    generate=setup.sound_settings())
-        return Bench(setup.model, plan, setup.judge, setup.world)
 
     def _store(self, bench: Bench, cases: Sequence[Case]) -> Store | None:
         setup = self.setup

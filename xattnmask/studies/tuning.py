@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,19 @@ import numpy as np
 from ..errors import FormatError, SettingError
 from ..evaluation import evaluate
 from ..evaluation.plan import Methods
+from ..evaluation.scoring import Sounds
 from ..evaluation.table import SCORES, Evaluation
 from ..metrics.statistics import paired_difference
 from ..optional import need
 from ..plugins.offers import Case
 from .base import Finding, Setup, Study, markdown
+from .bench import bench_of
 from .variants import COLD, panels_of
 
 TRIALS, LIMIT, TESTED = 30, 10, 30
-GOALS = {"frame_auc": 1.0, "frame_ap": 1.0, "word_auc": 1.0, "fid_cf": 1.0, "fid_f": -1.0, "kl_cf": 1.0, "kl_f": -1.0}
-"""What can be sought, and whether more or less of it is good."""
+TRUE = ("frame_auc", "frame_ap", "word_auc")
+GOALS = {**dict.fromkeys(TRUE, 1.0), "fid_cf": 1.0, "fid_f": -1.0, "kl_cf": 1.0, "kl_f": -1.0}
+"""What can be sought (the first three need a world), and whether more or less of it is good."""
 LOG = "tuning.log"
 ADAPTIVE: Mapping[str, dict[str, Any]] = {
     "adaptive": {"target_size": "auto"}, "adaptive, from 1/2": {**COLD, "target_size": "auto"},
@@ -51,9 +55,9 @@ class Tuning(Study):
         others = {f"from {folder}": found_in(optuna, folder) for folder in _folders(setup.options)}
         sought, tested = _cases(setup)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        search = self._search(optuna, setup)
+        search, score = self._search(optuna, setup), _scorer(setup, sought, goal)
         for done in range(len(search.trials), int(trials)):
-            search.optimize(lambda trial: _score(setup, sought, goal, suggested(trial)), n_trials=1)
+            search.optimize(lambda trial: score(suggested(trial)), n_trials=1)
             setup.told(done + 1, int(trials), [{"prompt": json.dumps(search.trials[-1].params)}])
         return self._finding(setup, search, goal, len(sought), tested, others)
 
@@ -149,15 +153,21 @@ def _cases(setup: Setup) -> tuple[list[Case], list[Case]]:
     return cases[:limit], cases[limit : limit + TESTED]
 
 
-def _score(setup: Setup, cases: Sequence[Case], goal: str, settings: dict[str, Any]) -> float:
-    """The mean of the goal over the captions, the higher the better; NaN, a failed trial, where a prompt fails."""
-    found = evaluate(
-        setup.model, cases, methods={"tried": ("learned", settings)}, judge=setup.judge, world=setup.world,
-        metrics=["truth" if goal in ("frame_auc", "frame_ap", "word_auc") else "fidelity"], seed=setup.seed,
-        duration=setup.duration, guidance=setup.guidance, generate=setup.generate, repeats=setup.repeats)
-    if found.errors:
-        return float("nan")
-    return _signed(goal, float(np.nanmean(found[goal])))
+def _scorer(setup: Setup, cases: Sequence[Case], goal: str) -> Callable[[dict[str, Any]], float]:
+    """What tells, of settings of the learned mask, the mean of the goal over the captions, the higher the better.
+
+    Sounds are made once for all trials. Where a prompt fails it tells NaN: a failed trial.
+    """
+    bench = bench_of(setup, {"tried": ("learned", {})}, ("truth" if goal in TRUE else "fidelity",))
+    sounds = [Sounds(bench, case) for case in cases]
+
+    def score(settings: dict[str, Any]) -> float:
+        rows = [bench.row(each.case, "tried", partial(each.scores, "learned", settings)) for each in sounds]
+        if any(row["error"] for row in rows):
+            return float("nan")
+        return _signed(goal, float(np.nanmean([row[goal] for row in rows])))
+
+    return score
 
 
 def _signed(goal: str, value: float) -> float:
