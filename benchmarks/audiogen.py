@@ -9,9 +9,6 @@ its own, that loads the model and explains once.
 from __future__ import annotations
 
 import json
-import re
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,6 +26,7 @@ from xattnmask_foley.training.tokenizer import build as build_tokenizer
 
 import xattnmask as xm
 
+from .child import own_peak, told_by
 from .models import PROMPT
 from .quality import SUITES, scored, summary
 from .report import table, write
@@ -105,8 +103,7 @@ def random_generation(model: AudioGen, prompt: str, frames: int) -> xm.Generatio
 
 def _child(model: str, method: str, threads: int) -> tuple[float, float]:
     """Seconds of explaining once, scaled up to all epochs, and the peak of the process in MB."""
-    command = [sys.executable, "-m", "benchmarks.audiogen", model, method, str(threads)]
-    seconds, peak = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    seconds, peak = told_by("audiogen", model, method, str(threads))
     return seconds, peak
 
 
@@ -118,15 +115,7 @@ def _measure(name: str, method: str) -> tuple[float, float]:
     start = time.perf_counter()
     xm.explain(model, generation, method=kind, **settings, **({"steps": timed} if timed else {}))
     seconds = (time.perf_counter() - start) * (EPOCHS / timed if timed else 1)
-    return seconds, _peak()
-
-
-def _peak() -> float:
-    """Peak memory of this process in MB; getrusage also counts what its parent held when it was started."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) / 1024
+    return seconds, own_peak()
 
 
 if __name__ == "__main__":

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +14,7 @@ import torch
 
 import xattnmask as xm
 
+from .child import own_peak, told_by
 from .models import random_audioldm2
 from .report import table, write
 
@@ -83,8 +82,8 @@ def _seconds(models: Mapping[str, xm.Adapter], repeats: int) -> list[Row]:
 def _memory() -> list[Row]:
     rows = []
     for name in NAMES:
-        made = _peak_of_child(name, 0)
-        peaks = {count: _peak_of_child(name, count) for count in COUNTS}
+        made = told_by("diffusion", name, "0")
+        peaks = {count: told_by("diffusion", name, str(count)) for count in COUNTS}
         explained = {f"explain {count} steps, MB": f"{peak:.0f}" for count, peak in peaks.items()}
         rows.append({"model": name, f"generate {COUNTS[-1]} steps, MB": f"{made:.0f}", **explained,
                      "most / generate": f"{max(peaks.values()) / made:.2f}"})
@@ -110,19 +109,13 @@ def _time(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _peak_of_child(name: str, count: int) -> float:
-    command = [sys.executable, "-m", "benchmarks.diffusion", name, str(count)]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return float(json.loads(printed.splitlines()[-1]))
-
-
 def _measure(name: str, count: int) -> float:
     """Peak of this process in MB after generating and, of ``count`` steps, explaining."""
     model = xm.load(name)
     generation = _made(model, COUNTS[-1])
     if count:
         xm.explain(model, generation, denoising_steps=count, steps=2)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return own_peak()
 
 
 if __name__ == "__main__":

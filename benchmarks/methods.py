@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import resource
+import json
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from xattnmask.diffusion import DiffusionAdapter
 from xattnmask.errors import XattnmaskError
 from xattnmask.plugins.discovery import METHODS, keys
 
+from .child import own_peak, told_by
 from .quality import counted
 from .report import table, write
 
@@ -60,7 +60,7 @@ def _of_model(name: str, repeats: int) -> list[Row]:
             _made(model) if not method else xm.explain(model, generation, method=method)
             taken.append(time.perf_counter() - start)
     seconds = {method: statistics.median(taken) for method, taken in times.items()}
-    memory = {method: _peak_of_child(name, method) for method in times}
+    memory = {method: told_by("methods", name, method) for method in times}
     rows = [{"model": name, "what": "generate", "median s": f"{seconds['']:.2f}", "peak, MB": f"{memory['']:.0f}"}]
     for method in methods:
         if method not in passes:
@@ -79,20 +79,15 @@ def _made(model: xm.Adapter) -> xm.Generation:
     return model.generate(CAPTION, seed=0, **({"steps": STEPS} if isinstance(model, DiffusionAdapter) else {}))
 
 
-def _peak_of_child(name: str, method: str) -> float:
-    """Peak in MB of a process that generates and, with a method, explains."""
-    command = [sys.executable, "-m", "benchmarks.methods", name, method]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-
-
 def _measure(name: str, method: str) -> float:
+    """Peak of this process in MB after generating and, with a method, explaining."""
     model = xm.load(name)
     generation = _made(model)
     if method:
         xm.explain(model, generation, method=method)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return own_peak()
 
 
 if __name__ == "__main__":
     torch.set_num_threads(2)
-    print(_measure(*sys.argv[1:]))
+    print(json.dumps(_measure(*sys.argv[1:])))

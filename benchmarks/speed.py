@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import torch
 
 import xattnmask as xm
 
+from .child import own_peak, told_by
 from .models import CODEBOOK, PROMPT, random_musicgen
 from .report import table, write
 
@@ -107,7 +107,7 @@ def memory(_: int) -> list[Row]:
     """(d) Peak memory of a process that loads and generates, and of one that explains as well."""
     rows = []
     for size in ("foley", "small"):
-        peaks = {what: _child("memory", size, what) for what in ("load", "generate", "explain")}
+        peaks = {what: told_by("speed", "memory", size, what) for what in ("load", "generate", "explain")}
         rows.append(
             {
                 "model": size,
@@ -122,7 +122,7 @@ def length(_: int) -> list[Row]:
     """Time and peak memory of explaining against the number of frames, 12 layers narrower than musicgen-small's."""
     rows = []
     for frames in LENGTHS:
-        seconds, peak = json.loads(_child_output("length", str(frames)))
+        seconds, peak = told_by("speed", "length", str(frames))
         rows.append(
             {
                 "frames": str(frames),
@@ -209,19 +209,6 @@ def _median(work: Callable[[], object], repeats: int) -> float:
     return statistics.median(_time(work) for _ in range(repeats))
 
 
-def _child(*arguments: str) -> float:
-    return float(json.loads(_child_output(*arguments)))
-
-
-def _child_output(*arguments: str) -> str:
-    command = [sys.executable, "-m", "benchmarks.speed", *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def _measure_memory(size: str, what: str) -> float:
     """Peak of this process in MB after loading, generating, or generating and explaining."""
     model = xm.load("foley-musicgen") if size == "foley" else random_musicgen(size)
@@ -229,14 +216,14 @@ def _measure_memory(size: str, what: str) -> float:
         generation = _made(model, CAPTION if size == "foley" else PROMPT, None if size == "foley" else 2.0)
     if what == "explain":
         xm.explain(model, generation, steps=2)
-    return _peak()
+    return own_peak()
 
 
 def _measure_length(frames: int) -> tuple[float, float]:
     model = random_musicgen("tiny")
     generation = random_generation(model, PROMPT, frames)
     xm.explain(model, replace(generation), steps=1)
-    return _time(lambda: xm.explain(model, generation)), _peak()
+    return _time(lambda: xm.explain(model, generation)), own_peak()
 
 
 if __name__ == "__main__":
