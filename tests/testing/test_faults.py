@@ -10,7 +10,8 @@ from xattnmask.testing import CHECKS, Subject
 
 from ..toy_diffusion import ToyDiffusion
 from . import diffusion_faults  # noqa: F401 - adds its own
-from .faults import FAULTS, Encodes, Fault
+from .faults import FAULTS, Fault
+from .replay_faults import Encodes
 
 BY_NAME = {check.name: check for check in CHECKS}
 NOT_SEEN_TO_FAIL = {"cuda"}
