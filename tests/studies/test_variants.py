@@ -90,3 +90,17 @@ def test_the_plot_holds_the_means():
     (axes,) = figure_of([panel, panel]).axes[:1]
     assert axes.lines[0].get_xdata()[0] == 0.5 and np.isnan(axes.lines[0].get_xdata()[1])
     assert [text.get_text() for text in axes.get_yticklabels()] == ["a", "b$"] and axes.get_title() == "Fid_F"
+
+
+def test_panels_stand_in_rows_and_labels_stand_once():
+    from xattnmask.metrics import Interval
+    from xattnmask.studies.base import Panel
+    from xattnmask.studies.plot import figure_of
+
+    scores = [Panel(name, ("a", "b"), (Interval(0, 0, 0),) * 2) for name in "wxyz"]
+    other = Panel("importance", ("step 1",), (Interval(0, 0, 0),))
+    axes = figure_of([*scores, other]).axes
+    shown = [[text.get_text() for text in place.get_yticklabels()] for place in axes if place.axison]
+    assert shown == [["a", "b"], ["", ""], ["", ""], ["a", "b"], ["step 1"]]
+    places = [place.get_subplotspec() for place in axes[:5]]
+    assert [(p.rowspan.start, p.colspan.start) for p in places] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]

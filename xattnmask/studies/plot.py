@@ -15,18 +15,26 @@ if TYPE_CHECKING:
     from .base import Panel
 
 COLOUR, OTHER_COLOUR = "#3b518b", "#b5622e"
-_WIDTH, _ROW, _MARGIN = 3.4, 0.3, 0.9  # inches
+ACROSS = 3
+"""Panels side by side, as many as a page of text is wide for; more go below."""
+_WIDTH, _LABELS, _ROW, _MARGIN = 2.3, 2.2, 0.22, 0.75  # inches
 
 
 def figure_of(panels: Sequence[Panel]) -> Figure:
-    """Panels side by side; labels run down, the first on top."""
+    """Panels in rows; labels run down, the first on top, and stand once where neighbours have the same."""
     from matplotlib.figure import Figure
 
-    rows = max((len(panel.labels) for panel in panels), default=1)
-    figure = Figure(figsize=(_WIDTH * max(len(panels), 1) + 1.2, rows * _ROW + _MARGIN), layout="constrained")
-    axes = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
-    for place, panel in zip(axes, panels, strict=False):
-        _draw(place, panel)
+    rows = [panels[start : start + ACROSS] for start in range(0, len(panels), ACROSS)] or [()]
+    heights = [max((len(panel.labels) for panel in row), default=1) * _ROW + _MARGIN for row in rows]
+    across = max(len(row) for row in rows) or 1
+    figure = Figure(figsize=(_WIDTH * across + _LABELS, sum(heights)), layout="constrained")
+    axes = figure.subplots(len(rows), across, squeeze=False, height_ratios=heights)
+    for places, row in zip(axes, rows, strict=True):
+        for number, place in enumerate(places):
+            if number < len(row):
+                _draw(place, row[number], number == 0 or row[number].labels != row[number - 1].labels)
+            else:
+                place.set_axis_off()
     return figure
 
 
@@ -38,13 +46,13 @@ def draw(panels: Sequence[Panel], path: Path) -> None:
         figure_of(panels).savefig(path, format="svg", metadata={"Date": None})
 
 
-def _draw(axes: Any, panel: Panel) -> None:
+def _draw(axes: Any, panel: Panel, labelled: bool) -> None:
     rows = np.arange(len(panel.labels))
     _draw_intervals(axes, panel.intervals, panel.ordered, COLOUR)
     if panel.others:
         _draw_intervals(axes, panel.others, panel.ordered, OTHER_COLOUR)
         axes.legend(axes.lines, panel.names, fontsize=7, frameon=False)
-    axes.set_yticks(rows, panel.labels, fontsize=8)
+    axes.set_yticks(rows, panel.labels if labelled else [""] * len(rows), fontsize=8)
     for text in axes.get_yticklabels():
         text.set_parse_math(False)
     axes.set_ylim(len(rows) - 0.5, -0.5)
