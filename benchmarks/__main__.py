@@ -62,6 +62,14 @@ def diffusion(
 
 
 @app.command()
+def plane(captions: int = 30, out: Path = OUT, threads: int = 1) -> None:
+    """Score where words stand in time and frequency on foley-audioldm2 against where their sources sound."""
+    from .plane import run
+
+    run(captions, out, threads)
+
+
+@app.command()
 def edit(
     captions: int = 100, split: str = "test", start: int = 0, rule: str = "", depth: str = "", out: Path = OUT,
     name: str = "edit", threads: int = 1,

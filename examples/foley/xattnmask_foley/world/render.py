@@ -17,14 +17,13 @@ _AUDIBLE = 10 ** (-50 / 20)
 
 def render(caption: Caption, seed: int) -> np.ndarray:
     """Audio float32 [64,000] of ``caption``; the seed fixes every random draw, whatever the words are."""
-    tracks = _tracks(caption, seed)
-    return np.sum(list(tracks), axis=0).astype(np.float32)
+    return np.sum(tracks(caption, seed), axis=0).astype(np.float32)
 
 
 def activity(caption: Caption, seed: int, frames: int) -> np.ndarray:
     """Which source can be heard in which frame: bool [frames, sources], the gaps inside a sound included."""
     active = np.zeros((frames, len(SOURCES)), dtype=bool)
-    for phrase, track in zip(caption.phrases, _tracks(caption, seed), strict=True):
+    for phrase, track in zip(caption.phrases, tracks(caption, seed), strict=True):
         sounding = np.flatnonzero(frame_rms(track, frames) > _AUDIBLE)
         active[sounding[0] : sounding[-1] + 1, list(SOURCES).index(phrase.noun)] = True
     return active
@@ -36,7 +35,8 @@ def frame_rms(audio: np.ndarray, frames: int) -> np.ndarray:
     return np.sqrt(np.mean(audio[:usable].astype(np.float64).reshape(frames, -1) ** 2, axis=1))
 
 
-def _tracks(caption: Caption, seed: int) -> list[np.ndarray]:
+def tracks(caption: Caption, seed: int) -> list[np.ndarray]:
+    """What each phrase sounds like by itself, [64,000] each, in the order of the text; their sum is the clip."""
     spans = _spans(caption.arrangement, Draws(seed, 0))
     return [
         _track(phrase, span, Draws(seed, 1 + slot))
