@@ -1,11 +1,32 @@
-"""What a study evaluates prompts with when it scores explanations itself."""
+"""Evaluating as a study was set up: whole methods, or explanations that it makes itself."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from ..evaluation import evaluate
 from ..evaluation.plan import Methods, Plan, checked_metrics
 from ..evaluation.run import takes_sounds
 from ..evaluation.scoring import Bench
+from ..evaluation.table import Evaluation
+from ..plugins.offers import Case
 from .base import Setup
+
+LIMIT = 30
+"""Captions that are taken of a world when nothing is said."""
+
+
+def evaluated(setup: Setup, methods: Methods, cases: Sequence[Case] | None = None,
+              folder: str = "evaluation") -> Evaluation:
+    """``methods`` on ``cases``, or on the prompts of ``setup``; in ``folder`` of the study's, to go on there."""
+    limit = None if cases is not None else setup.limit
+    if limit is None and cases is None and setup.prompts is None:
+        limit = LIMIT
+    return evaluate(
+        setup.model, setup.prompts if cases is None else cases, methods=methods, judge=setup.judge, world=setup.world,
+        seed=setup.seed, out=None if setup.out is None else setup.out / folder, duration=setup.duration,
+        guidance=setup.guidance, generate=setup.generate, repeats=setup.repeats, limit=limit, split=setup.split,
+        on_prompt=setup.on_prompt)
 
 
 def bench_of(setup: Setup, methods: Methods, metrics: tuple[str, ...] | None = None) -> Bench:

@@ -8,13 +8,13 @@ from typing import Any
 from ..adapter import Adapter
 from ..diffusion import REPRESENTATIONS, DiffusionAdapter
 from ..errors import SettingError
-from ..evaluation import evaluate
 from ..evaluation.table import Evaluation
 from ..objective import SIMILARITIES
 from ..plugins.discovery import nearest
 from .base import Finding, Setup, Study
+from .bench import LIMIT, evaluated
 from .by_step import StepRows, aggregates_of, reads_words, step_panels
-from .variants import LIMIT, Variants, notes_of, panels_of
+from .variants import Variants, notes_of, panels_of
 
 FIRST = "a mask for each step"
 COUNTS = (1, 3, 5, 20)
@@ -75,7 +75,7 @@ class DiffusionStudy(Study):
         for part in parts:
             variants.update(PARTS[part](setup.model) if part in PARTS else {})
         variants = {name: (method, {**settings, **common}) for name, (method, settings) in variants.items()}
-        rows, by_step, methods = list(self._evaluated(setup, variants)), [], list(variants)
+        rows, by_step, methods = list(evaluated(setup, variants)), [], list(variants)
         if AGGREGATES in parts:
             made = StepRows(setup, common, LIMIT).rows()
             by_step = [row for row in made if row["step"] is not None]
@@ -85,14 +85,6 @@ class DiffusionStudy(Study):
         kept = [{name: value for name, value in row.items() if name != "words"} for row in (*rows, *by_step)]
         return Finding(self.name, kept, found.to_markdown(), (*panels_of(found), *step_panels(by_step)),
                        notes_of(found))
-
-    def _evaluated(self, setup: Setup, variants: Variants) -> Evaluation:
-        limit = LIMIT if setup.limit is None and setup.prompts is None else setup.limit
-        return evaluate(
-            setup.model, setup.prompts, methods=variants, judge=setup.judge, world=setup.world, seed=setup.seed,
-            out=None if setup.out is None else setup.out / "evaluation", duration=setup.duration,
-            guidance=setup.guidance, generate=setup.generate, repeats=setup.repeats, limit=limit, split=setup.split,
-            on_prompt=setup.on_prompt)
 
 
 def _parts(options: Mapping[str, str]) -> list[str]:

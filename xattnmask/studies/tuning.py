@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from ..errors import FormatError, SettingError
-from ..evaluation import evaluate
 from ..evaluation.plan import Methods
 from ..evaluation.scoring import Sounds
 from ..evaluation.table import SCORES, Evaluation
@@ -21,7 +20,7 @@ from ..metrics.statistics import paired_difference
 from ..optional import need
 from ..plugins.offers import Case
 from .base import Finding, Setup, Study, markdown
-from .bench import bench_of
+from .bench import bench_of, evaluated
 from .variants import COLD, panels_of
 
 TRIALS, LIMIT, TESTED = 30, 10, 30
@@ -120,12 +119,9 @@ def _journal(optuna: Any, folder: Path) -> Any:
 
 
 def _tested(setup: Setup, cases: Sequence[Case], methods: Methods) -> Evaluation:
-    """Methods on the captions that nothing was sought on; in a folder for each choice of them, to go on there."""
+    """Methods on the captions that nothing was sought on; in a folder for each choice of them."""
     digest = zlib.crc32(json.dumps(methods, sort_keys=True).encode())
-    return evaluate(
-        setup.model, cases, methods=methods, judge=setup.judge, world=setup.world, seed=setup.seed,
-        out=None if setup.out is None else setup.out / f"evaluation-{digest:08x}", duration=setup.duration,
-        guidance=setup.guidance, generate=setup.generate, repeats=setup.repeats, split=setup.split)
+    return evaluated(setup, methods, cases, f"evaluation-{digest:08x}")
 
 
 def _compared(found: Evaluation, goal: str, names: Sequence[str]) -> tuple[str, ...]:

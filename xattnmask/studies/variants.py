@@ -7,16 +7,15 @@ from typing import Any
 
 from ..adapter import Adapter
 from ..errors import SettingError
-from ..evaluation import evaluate
 from ..evaluation.table import SCORES, Evaluation
 from ..metrics.statistics import Interval
 from .base import Finding, Panel, Setup, Study
+from .bench import evaluated
 
 Variants = dict[str, tuple[str, dict[str, Any]]]
 COLD = {"start": 0.0, "steps": 10}
 """From 1/2 everywhere: there the steps do all, and what is varied shows; the default starts from leave-one-out."""
 PLOTTED = ("frame_auc", "word_auc", "fid_f", "fid_cf", "size")
-LIMIT = 30
 
 
 class VariantStudy(Study):
@@ -26,14 +25,7 @@ class VariantStudy(Study):
         self.name, self.question, self._variants = name, question, variants
 
     def _run(self, setup: Setup) -> Finding:
-        variants, limit = self._variants(setup.model), setup.limit
-        if limit is None and setup.prompts is None:
-            limit = LIMIT
-        found = evaluate(
-            setup.model, setup.prompts, methods=variants, judge=setup.judge, world=setup.world, seed=setup.seed,
-            out=None if setup.out is None else setup.out / "evaluation", duration=setup.duration,
-            guidance=setup.guidance, generate=setup.generate, repeats=setup.repeats, limit=limit, split=setup.split,
-            on_prompt=setup.on_prompt)
+        found = evaluated(setup, self._variants(setup.model))
         rows = [{name: value for name, value in row.items() if name != "words"} for row in found]
         return Finding(self.name, rows, found.to_markdown(), panels_of(found), notes_of(found))
 
