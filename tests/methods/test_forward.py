@@ -107,7 +107,7 @@ def test_settings_act(toy_model, sound):
 
 
 @pytest.mark.parametrize(("settings", "message"), [
-    ({"by": "letter"}, "by must be one of word, token"), ({"score": "loss"}, "score must be one of"),
+    ({"by": "letter"}, "by must be one of token, word"), ({"score": "loss"}, "score must be one of"),
     ({"output": "sum"}, "output must be one of"), ({"batch": 0}, "batch must be"), ({"bins": 3}, "for diffusion"),
     ({"bin": 3}, "no setting 'bin'; did you mean bins"), ({"context": "past"}, "context must be"),
 ])

@@ -17,10 +17,10 @@ from ..generation import Generation
 from ..objective import SIMILARITIES, Similarity
 from ..patching import Layers
 from ..plugins.hookspecs import hookimpl
-from ..replaying import CONTEXTS, DEPTHS, Context, Depth, View, build_replayer, check_choice, in_force
+from ..replaying import CONTEXTS, DEPTHS, Context, Depth, View, build_replayer, in_force
 from .base import Attribution, Method, OnStep
-from .leave_one_out import effects, groups_of, without
-from .settings import check_range, check_whole, settings_of
+from .leave_one_out import BY, By, effects, groups_of, without
+from .settings import check_choices, check_range, check_whole, settings_of
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class AtManSettings(View):
     factor: float = 0.1
     rule: Literal["suppress", "bias"] = "suppress"
     concept: float | None = None
-    by: Literal["token", "word"] = "word"
+    by: By = "word"
     context: Context = "joint"
     similarity: Similarity | None = None
     depth: Depth | None = None
@@ -50,15 +50,10 @@ class AtManSettings(View):
 
     def __post_init__(self) -> None:
         check_range("factor", self.factor, 0, 1)
-        check_choice("rule", self.rule, ("suppress", "bias"))
         if self.concept is not None:
             check_range("concept", self.concept, 0, 1)
-        check_choice("by", self.by, ("token", "word"))
-        check_choice("context", self.context, CONTEXTS)
-        if self.similarity is not None:
-            check_choice("similarity", self.similarity, SIMILARITIES)
-        if self.depth is not None:
-            check_choice("depth", self.depth, DEPTHS)
+        check_choices(self, {"rule": ("suppress", "bias"), "by": BY, "context": CONTEXTS, "similarity": SIMILARITIES,
+                             "depth": DEPTHS})
         check_whole("batch", self.batch, 1)
 
 

@@ -15,11 +15,11 @@ from ..generation import Generation
 from ..objective import advance, distances
 from ..patching import Layers, Rule
 from ..replaying import Context, Depth, Replayer, StepReplayer, View, build_replayer, check_choice
+from .leave_one_out import BY, By
 from .settings import check_whole, settings_of
 
 Score = Literal["cosine", "error", "advance"]
 SCORES = ("cosine", "error", "advance")
-By = Literal["word", "token"]
 Output = Literal["positions", "mean"]
 
 
@@ -33,7 +33,7 @@ class MaskedForward:
     """
 
     def __init__(self, replayer: Replayer | StepReplayer, *, by: By, score: Score, output: Output, batch: int):
-        check_choice("by", by, ("word", "token"))
+        check_choice("by", by, BY)
         check_choice("score", score, SCORES)
         check_choice("output", output, ("positions", "mean"))
         check_whole("batch", batch, 1)

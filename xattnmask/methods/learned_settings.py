@@ -12,8 +12,8 @@ from ..masks.parameters import KINDS, Kind
 from ..masks.sampling import SAMPLINGS
 from ..objective import OBJECTIVES, SIMILARITIES, Objective, Similarity
 from ..patching import RULES, Layers, Rule
-from ..replaying import CONTEXTS, DEPTHS, Context, Depth, View, check_choice
-from .settings import check_range, check_whole, settings_of
+from ..replaying import CONTEXTS, DEPTHS, Context, Depth, View
+from .settings import check_choices, check_range, check_whole, settings_of
 from .target_size import TargetSize, check_target_size
 
 
@@ -89,9 +89,7 @@ class LearnedSettings(View):
         check_target_size(self.target_size)
         for name in ("weight_decay", "alpha", "beta", "tolerance"):
             check_range(name, getattr(self, name), 0)
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) is not None:
-                check_choice(name, getattr(self, name), choices)
+        check_choices(self, _CHOICES)
         self.schedule  # noqa: B018 (its own check)
 
     @property

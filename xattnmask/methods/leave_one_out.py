@@ -23,11 +23,14 @@ from ..replaying import (
     StepReplayer,
     View,
     build_replayer,
-    check_choice,
     in_force,
 )
 from .base import Attribution, Method, OnStep
-from .settings import check_whole, settings_of
+from .settings import check_choices, check_whole, settings_of
+
+By = Literal["token", "word"]
+"""What is left out, or masked, at a time."""
+BY = ("token", "word")
 
 
 @dataclass(frozen=True)
@@ -47,17 +50,11 @@ class LeaveOneOutSettings(View):
     depth: Depth | None = None
     rule: Rule = "scale"
     layers: Layers = "all"
-    by: Literal["token", "word"] = "word"
+    by: By = "word"
     batch: int = 8
 
     def __post_init__(self) -> None:
-        check_choice("context", self.context, CONTEXTS)
-        if self.similarity is not None:
-            check_choice("similarity", self.similarity, SIMILARITIES)
-        if self.depth is not None:
-            check_choice("depth", self.depth, DEPTHS)
-        check_choice("rule", self.rule, RULES)
-        check_choice("by", self.by, ("token", "word"))
+        check_choices(self, {"context": CONTEXTS, "similarity": SIMILARITIES, "depth": DEPTHS, "rule": RULES, "by": BY})
         check_whole("batch", self.batch, 1)
 
 

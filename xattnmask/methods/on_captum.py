@@ -10,9 +10,10 @@ from ..adapter import Adapter
 from ..errors import MissingLibraryError
 from ..generation import Generation
 from ..patching import RULES, Layers, Rule
-from ..replaying import CONTEXTS, DEPTHS, Context, Depth, View, build_replayer, check_choice
-from .forward import SCORES, By, MaskedForward, Score
-from .settings import check_whole
+from ..replaying import CONTEXTS, DEPTHS, Context, Depth, View, build_replayer
+from .forward import SCORES, MaskedForward, Score
+from .leave_one_out import BY, By
+from .settings import check_choices, check_whole
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,7 @@ class CaptumSettings(View):
     batch: int = 8
 
     def __post_init__(self) -> None:
-        for name, value, choices in (("score", self.score, SCORES), ("context", self.context, CONTEXTS),
-                                     ("depth", self.depth, DEPTHS)):
-            if value is not None:
-                check_choice(name, value, choices)
-        check_choice("by", self.by, ("word", "token"))
-        check_choice("rule", self.rule, RULES)
+        check_choices(self, {"score": SCORES, "by": BY, "context": CONTEXTS, "depth": DEPTHS, "rule": RULES})
         check_whole("batch", self.batch, 1)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
 from ..errors import SettingError
+from ..replaying import check_choice
 
 S = TypeVar("S")
 
@@ -27,6 +28,14 @@ def settings_of(kind: type[S], method: str, given: Mapping[str, Any]) -> S:
         if isinstance(defaults[name], bool) and not isinstance(given[name], bool):
             raise SettingError(f"{name} must be True or False, not {given[name]!r}")
     return kind(**given)
+
+
+def check_choices(settings: Any, choices: Mapping[str, Sequence[str]]) -> None:
+    """Raise SettingError unless each named field is one of its choices, or None where that is its default."""
+    for name, offered in choices.items():
+        value = getattr(settings, name)
+        if value is not None or getattr(type(settings), name) is not None:
+            check_choice(name, value, offered)
 
 
 def check_range(name: str, value: float, low: float, high: float = float("inf")) -> None:
