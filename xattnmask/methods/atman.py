@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -12,20 +11,17 @@ from torch.nn.functional import normalize
 
 from ..adapter import Adapter
 from ..errors import SettingError
-from ..events import StepEvent
 from ..generation import Generation
-from ..objective import SIMILARITIES, Similarity
-from ..patching import Layers
+from ..patching import Rule
 from ..plugins.hookspecs import hookimpl
-from ..replaying import CONTEXTS, DEPTHS, Context, Depth, View, build_replayer, in_force
-from .base import Attribution, Method, OnStep
-from .leave_one_out import BY, By, effects, groups_of, without
-from .settings import check_choices, check_range, check_whole, settings_of
+from .base import Method
+from .one_by_one import Groups, OneByOne, OneByOneSettings, without
+from .settings import check_choices, check_range
 
 
 @dataclass(frozen=True)
-class AtManSettings(View):
-    """Settings of AtMan.
+class AtManSettings(OneByOneSettings):
+    """As :class:`OneByOneSettings`, and how a token is suppressed.
 
     Attributes:
         factor: what a suppressed token's score is multiplied by: 1 changes nothing, 0 suppresses most. The paper's f of
@@ -34,60 +30,38 @@ class AtManSettings(View):
             multiplies the exponential of the score, so that a token at 0 is gone.
         concept: also suppress tokens whose embeddings have at least this cosine with a suppressed one's; the less
             alike, the less. None, by default, suppresses none besides.
-        by: what is suppressed at a time, every ``token`` or every ``word`` with all its tokens.
-        context, similarity, depth, layers, batch: as in leave-one-out.
     """
 
     factor: float = 0.1
     rule: Literal["suppress", "bias"] = "suppress"
     concept: float | None = None
-    by: By = "word"
-    context: Context = "joint"
-    similarity: Similarity | None = None
-    depth: Depth | None = None
-    layers: Layers = "all"
-    batch: int = 8
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_range("factor", self.factor, 0, 1)
+        check_choices(self, {"rule": ("suppress", "bias")})
         if self.concept is not None:
             check_range("concept", self.concept, 0, 1)
-        check_choices(self, {"rule": ("suppress", "bias"), "by": BY, "context": CONTEXTS, "similarity": SIMILARITIES,
-                             "depth": DEPTHS})
-        check_whole("batch", self.batch, 1)
 
 
-class AtMan(Method):
+class AtMan(OneByOne):
     """The change of each state under attention manipulation (arXiv 2301.08110), in place of the loss of one target."""
 
     name: ClassVar[str] = "atman"
+    settings: ClassVar[type[OneByOneSettings]] = AtManSettings
 
-    def steps(self, **settings: Any) -> int:
-        settings_of(AtManSettings, self.name, settings)
-        return 1
+    def _rule(self, settings: AtManSettings) -> Rule:
+        return settings.rule
 
-    @torch.no_grad()
-    def attribute(self, model: Adapter, generation: Generation, *, seed: int, on_step: OnStep,
-                  **settings: Any) -> Attribution:
-        s = settings_of(AtManSettings, self.name, settings)
-        replayer = build_replayer(model, generation, s, context=s.context, depth=s.depth, rule=s.rule, layers=s.layers)
-        s = replace(s, similarity=s.similarity or replayer.similarity)
-        target, groups = replayer.clean(history=s.context != "none"), groups_of(generation, s.by)
-        blank = replayer.blank() if s.similarity == "error" else None
-        factors = without(groups, replayer.num_tokens, target.device, s.factor)
-        if s.concept is not None:
-            factors = torch.minimum(factors, like_them(_embeddings(model, generation), groups, s.factor, s.concept))
-        count = -(-len(groups) // s.batch)
-        parts = []
-        for index in range(count):
-            chosen = slice(index * s.batch, (index + 1) * s.batch)
-            parts.append(effects(replayer, target, blank, groups[chosen], factors[chosen]))
-            on_step(StepEvent(index, count, {}))
-        importance = torch.stack(parts).amax(0).cpu()
-        return Attribution(importance.numpy(), in_force(s, replayer), grid=replayer.grid)
+    def _masks(self, model: Adapter, generation: Generation, groups: Groups, settings: AtManSettings) -> Tensor:
+        factors = without(groups, len(generation.tokens), settings.factor)
+        if settings.concept is None:
+            return factors
+        embeddings = _embeddings(model, generation).cpu()
+        return torch.minimum(factors, like_them(embeddings, groups, settings.factor, settings.concept))
 
 
-def like_them(embeddings: Tensor, groups: Sequence[tuple[int, ...]], factor: float, least: float) -> Tensor:
+def like_them(embeddings: Tensor, groups: Groups, factor: float, least: float) -> Tensor:
     """Factors [groups, tokens] that suppress what is like each group, from embeddings [tokens, width].
 
     A token whose cosine c with one of the group's is at least ``least`` gets factor + (1 - factor)(1 - c), as in the

@@ -15,7 +15,7 @@ from ..generation import Generation
 from ..objective import advance, distances
 from ..patching import Layers, Rule
 from ..replaying import Context, Depth, Replayer, StepReplayer, View, build_replayer, check_choice
-from .leave_one_out import BY, By
+from .one_by_one import BY, By
 from .settings import check_whole, settings_of
 
 Score = Literal["cosine", "error", "advance"]

@@ -12,7 +12,7 @@ from ..generation import Generation
 from ..patching import RULES, Layers, Rule
 from ..replaying import CONTEXTS, DEPTHS, Context, Depth, View, build_replayer
 from .forward import SCORES, MaskedForward, Score
-from .leave_one_out import BY, By
+from .one_by_one import BY, By
 from .settings import check_choices, check_whole
 
 

@@ -17,7 +17,7 @@ from ..masks import MaskParameters, build_parameters, probabilities, sample
 from ..objective import Terms, batch_masks, distances, penalty, terms
 from ..replaying import build_replayer
 from .learned_settings import LearnedSettings
-from .leave_one_out import effects, groups_of
+from .one_by_one import effects, groups_of, without
 from .start import at_size, from_effects
 from .target_size import NOTICED, AdaptiveAlpha, TargetSize, share_above
 
@@ -132,7 +132,9 @@ class Optimisation:
         s = self.settings
         replayer = build_replayer(self.model, self.generation, s, context="joint", depth=s.depth, rule=s.rule,
                                   layers=s.layers, heads=s.heads)
-        return effects(replayer, replayer.clean(), self.blank, groups_of(self.generation, "word"))
+        groups, target = groups_of(self.generation, "word"), replayer.clean()
+        masks = without(groups, replayer.num_tokens).to(target.device)
+        return effects(replayer, target, self.blank, groups, masks)
 
     @torch.no_grad()
     def importance(self, index: int) -> np.ndarray:

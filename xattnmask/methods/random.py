@@ -13,7 +13,7 @@ from ..generation import Generation
 from ..plugins.hookspecs import hookimpl
 from ..replaying import View, build_replayer, in_force
 from .base import Attribution, Method, OnStep
-from .leave_one_out import groups_of
+from .one_by_one import groups_of
 from .settings import settings_of
 
 
