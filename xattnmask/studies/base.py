@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -155,5 +156,7 @@ def markdown(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def shown(interval: Interval) -> str:
-    """A mean with its interval, for a table."""
-    return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+    """A mean with its interval, for a table: three decimals, or three digits of what is small throughout."""
+    largest = max((abs(x) for x in (interval.mean, interval.low, interval.high) if math.isfinite(x)), default=0.0)
+    decimals = 3 if largest == 0 else min(max(3, 2 - math.floor(math.log10(largest))), 9)
+    return f"{interval.mean:.{decimals}f} [{interval.low:.{decimals}f}, {interval.high:.{decimals}f}]"
