@@ -121,3 +121,18 @@ def test_a_part_that_it_does_not_have(diffusion):
 def test_it_is_for_diffusion_models(setup):
     with pytest.raises(SettingError, match="'toy' is autoregressive"):
         load_study("diffusion").run(setup())
+
+
+def test_steps_of_another_method(diffusion):
+    options = {"parts": "aggregates", "method": "leave-one-out"}
+    found = load_study("diffusion").run(diffusion(options, limit=1, judge=None))
+    (case,) = world("toy").cases(1)
+    setup = diffusion({})
+    sound = setup.model.generate(case.prompt, seed=case.seed, duration=0.48, steps=4)
+    expected = explain(setup.model, sound, method="leave-one-out")
+    truth = world("toy").truth(case, expected.times)
+    rows = {row["method"]: row for row in found.rows}
+    for name, whole in (("a mask for each step", expected), ("max over steps", expected.over_steps("max"))):
+        assert rows[name]["frame_auc"] == truth_scores(whole.word_importance(), truth)["frame_auc"]
+    steps = [row["causes"] for row in found.rows if row.get("step") is not None]
+    assert len(steps) == 4 and len(set(steps)) == 4

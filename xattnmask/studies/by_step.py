@@ -30,17 +30,18 @@ class StepRows:
 
     Attributes:
         setup: of the study, in whose folder it goes on after an interruption.
-        settings: of the learned mask.
+        method, settings: by which they are explained.
         default: how many captions of a world are taken where nothing is said.
     """
 
     setup: Setup
+    method: str
     settings: Mapping[str, Any]
     default: int
 
     def rows(self) -> list[Row]:
         """All rows by prompt, with the denoising ``step`` each is of, which is None for an aggregate."""
-        cases, bench = self.setup.cases(self.default), bench_of(self.setup, {"learned": ("learned", self.settings)})
+        cases, bench = self.setup.cases(self.default), bench_of(self.setup, {self.method: (self.method, self.settings)})
         store = self._store(bench, cases)
         done = {} if store is None else store.finished()
         missing = [number for number in range(len(cases)) if number not in done]
@@ -60,7 +61,7 @@ class StepRows:
 
     def _of_case(self, bench: Bench, case: Case) -> Iterator[Row]:
         sounds = Sounds(bench, case)
-        explained = cache(partial(sounds.explained, "learned", self.settings))
+        explained = cache(partial(sounds.explained, self.method, self.settings))
 
         def scores(aggregate: StepAggregate) -> Row:
             return sounds.measured([as_one_mask(each, aggregate) for each in explained()])

@@ -65,19 +65,20 @@ class DiffusionStudy(Study):
     options = {  # noqa: RUF012
         "parts": f"what stands beside {FIRST}, of {', '.join((*PARTS, AGGREGATES))} (default: all)",
         "bins": "stretches of audio with a mask each (default: that of the methods)",
+        "method": f"the method of {FIRST}, whose steps are made one (default: learned)",
     }
 
     def _run(self, setup: Setup) -> Finding:
         if not isinstance(setup.model, DiffusionAdapter):
             raise SettingError(f"study 'diffusion' is for diffusion models; {setup.model.key!r} is autoregressive")
-        parts, common = _parts(setup.options), _common(setup.options)
-        variants: Variants = {FIRST: ("learned", {})}
+        parts, common, method = _parts(setup.options), _common(setup.options), setup.options.get("method", "learned")
+        variants: Variants = {FIRST: (method, {})}
         for part in parts:
             variants.update(PARTS[part](setup.model) if part in PARTS else {})
         variants = {name: (method, {**settings, **common}) for name, (method, settings) in variants.items()}
         rows, by_step, methods = list(evaluated(setup, variants)), [], list(variants)
         if AGGREGATES in parts:
-            made = StepRows(setup, common, LIMIT).rows()
+            made = StepRows(setup, method, common, LIMIT).rows()
             by_step = [row for row in made if row["step"] is not None]
             rows += [row for row in made if row["step"] is None]
             methods += aggregates_of(setup.model)
