@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from xattnmask import NumericalError, SettingError, patch
+from xattnmask.methods.atman import AtMan
 from xattnmask.methods.learned import LearnedMask
 from xattnmask.methods.leave_one_out import LeaveOneOut
 from xattnmask.patching import no_history
@@ -269,9 +270,10 @@ def test_bfloat16(toy_model, sound):
     assert found.losses["total"][-1] < found.losses["total"][0]
 
 
-def test_a_start_from_leave_one_out_ranks_as_it_does(toy_model, sound):
+@pytest.mark.parametrize("method", [LeaveOneOut, AtMan])
+def test_a_start_from_what_words_do_ranks_as_it_does(toy_model, sound, method):
     """Three thousandths of the largest effect stand at 1/2, and the logit is 3/2 of the logarithm."""
-    alone = LeaveOneOut().attribute(toy_model, sound, seed=0, on_step=lambda event: None).importance
-    found = attribute(toy_model, sound, start="leave-one-out", steps=1, lr=1e-9).importance
+    alone = method().attribute(toy_model, sound, seed=0, on_step=lambda event: None).importance
+    found = attribute(toy_model, sound, start=method.name, steps=1, lr=1e-9).importance
     expected = 1 / (1 + (0.003 * alone.max() / np.maximum(alone, 1e-7)) ** 1.5)
     np.testing.assert_allclose(found, expected, atol=1e-4)

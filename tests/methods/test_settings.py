@@ -39,7 +39,7 @@ def test_an_unknown_setting_names_the_nearest_and_a_switch_is_a_bool(kind, given
     ("patience", 0), ("patience", -1), ("patience", 1.5),
     ("lr", 0), ("lr", -1.0), ("lr", math.nan), ("lr", math.inf), ("lr", "fast"),
     ("weight_decay", -1e-9), ("alpha", -1.0), ("beta", math.inf), ("tolerance", math.nan),
-    ("start", math.inf), ("start", -math.inf), ("start", math.nan),
+    ("start", math.inf), ("start", -math.inf), ("start", math.nan), ("start", "attention"), ("start", None),
     ("temperature", 0.0), ("temperature_end", 0.0), ("temperature_end", -1.0), ("temperature", math.nan),
     ("context", "past"), ("target", "x"), ("depth", "deep"), ("objective", "all"), ("parameters", "tree"),
     ("sampling", "gumbel"), ("preset", "papers"), ("rule", "multiply"), ("context", ["none"]),

@@ -12,7 +12,7 @@ from ..generation import Generation
 from ..plugins.hookspecs import hookimpl
 from ..replaying import frozen_weights, in_force
 from .base import Attribution, Method, OnStep
-from .learned_settings import LEAVE_ONE_OUT, learned_settings
+from .learned_settings import learned_settings
 from .optimisation import Optimisation
 
 
@@ -38,8 +38,8 @@ class LearnedMask(Method):
                 if run.settled(losses):
                     break
             importance = run.importance(step)
-        # from leave-one-out it goes a few steps and not until it settles, so there is nothing to say
-        converged = None if chosen.start == LEAVE_ONE_OUT else run.converged(losses)
+        # from what each word does it goes a few steps and not until it settles, so there is nothing to say
+        converged = None if isinstance(chosen.start, str) else run.converged(losses)
         return Attribution(importance, in_force(run.settings, run.replayer), losses, converged, run.replayer.grid)
 
 

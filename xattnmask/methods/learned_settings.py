@@ -12,9 +12,12 @@ from ..masks.parameters import KINDS, Kind
 from ..masks.sampling import SAMPLINGS
 from ..objective import OBJECTIVES, SIMILARITIES, Objective, Similarity
 from ..patching import RULES, Layers, Rule
-from ..replaying import CONTEXTS, DEPTHS, Context, Depth, View
+from ..replaying import CONTEXTS, DEPTHS, Context, Depth, View, check_choice
 from .settings import check_choices, check_range, check_whole, settings_of
 from .target_size import TargetSize, check_target_size
+
+Start = Literal["leave-one-out", "atman"]
+STARTS: Sequence[Start] = ("leave-one-out", "atman")
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,8 @@ class LearnedSettings(View):
 
     Attributes:
         steps: optimisation steps, one forward and one backward each.
-        lr: learning rate of Adam; where none is given, 0.05 for logits that start from leave-one-out, 1 for logits that
-            start from one value, and 0.01 for the weights of a network.
+        lr: learning rate of Adam; where none is given, 0.05 for logits that start from what each word does, 1 for
+            logits that start from one value, and 0.01 for the weights of a network.
         weight_decay: decay of Adam, as the authors use it.
         context: history each position sees, ``none``, ``frozen``, ``joint`` or ``isolated`` (see Replayer); by default
             ``frozen`` where the model can, else ``joint``.
@@ -41,9 +44,9 @@ class LearnedSettings(View):
             hundredth of the largest effect, which needs no tuning. By default alpha is constant.
         parameters: ``logits``, ``mlp`` or ``mlp-history``.
         per_step: of a diffusion model, a mask for each denoising step, or one that all steps share (``logits`` only).
-        start: first value of every logit (``logits`` only), or ``leave-one-out`` to start from what each word does by
-            itself: one forward more, with a row for each word. Steps from one value find the words too, and rank the
-            frames worse; from leave-one-out, few and short steps keep what it found.
+        start: first value of every logit (``logits`` only), or ``leave-one-out`` or ``atman`` to start from what each
+            word does by itself, left out or suppressed: one forward more, with a row for each word. Steps from one
+            value find the words too, and rank the frames worse; from there, few and short steps keep what it found.
         sampling: ``none``, ``soft`` or ``hard``.
         temperature, temperature_end: of the sigmoid or Gumbel-softmax, at the first and at the last step; between
             them geometric, and constant where no end is given.
@@ -67,7 +70,7 @@ class LearnedSettings(View):
     target_size: TargetSize | None = None
     parameters: Kind = "logits"
     per_step: bool = True
-    start: float | Literal["leave-one-out"] = "leave-one-out"
+    start: float | Start = "leave-one-out"
     sampling: Sampling = "none"
     temperature: float = 1.0
     temperature_end: float | None = None
@@ -84,8 +87,10 @@ class LearnedSettings(View):
         check_whole("patience", self.patience, 1)
         if self.lr is not None:
             check_range("lr", self.lr, 1e-9)
-        if self.start != LEAVE_ONE_OUT:
-            check_range("start", self.start, -float("inf"))  # type: ignore[arg-type]
+        if isinstance(self.start, str):
+            check_choice("start", self.start, STARTS)
+        else:
+            check_range("start", self.start, -float("inf"))
         check_target_size(self.target_size)
         for name in ("weight_decay", "alpha", "beta", "tolerance"):
             check_range(name, getattr(self, name), 0)
@@ -110,9 +115,8 @@ _CHOICES: Mapping[str, Sequence[str]] = {
     "preset": ("default", "paper"),
 }
 
-LEAVE_ONE_OUT = "leave-one-out"
 LOGITS_LR, WARM_LR, NETWORK_LR = 1.0, 0.05, 1e-2
-"""Of logits from one value; from leave-one-out; and of a network, whose output saturates where logits do not."""
+"""Of logits from one value; from what each word does; and of a network, whose output saturates where logits do not."""
 
 PAPER = {
     "steps": 50, "lr": 1e-3, "weight_decay": 1e-3, "context": "isolated", "target": "history", "depth": "cross",
@@ -132,5 +136,5 @@ def learned_settings(given: Mapping[str, Any]) -> LearnedSettings:
     chosen = settings_of(LearnedSettings, "learned", {**preset, **given})
     if chosen.lr is not None:
         return chosen
-    logits = WARM_LR if chosen.start == LEAVE_ONE_OUT else LOGITS_LR
+    logits = WARM_LR if isinstance(chosen.start, str) else LOGITS_LR
     return replace(chosen, lr=logits if chosen.parameters == "logits" else NETWORK_LR)

@@ -15,7 +15,9 @@ from ..errors import NumericalError, SettingError
 from ..generation import Generation
 from ..masks import MaskParameters, build_parameters, probabilities, sample
 from ..objective import Terms, batch_masks, distances, penalty, terms
+from ..patching import Rule
 from ..replaying import build_replayer
+from .atman import AtManSettings
 from .learned_settings import LearnedSettings
 from .one_by_one import effects, groups_of, without
 from .start import at_size, from_effects
@@ -129,11 +131,14 @@ class Optimisation:
 
         The past follows (context ``joint``): what a word did before counts where it still sounds.
         """
-        s = self.settings
-        replayer = build_replayer(self.model, self.generation, s, context="joint", depth=s.depth, rule=s.rule,
+        s, factor = self.settings, 0.0
+        rule: Rule = s.rule
+        if s.start == "atman":
+            rule, factor = AtManSettings.rule, AtManSettings.factor
+        replayer = build_replayer(self.model, self.generation, s, context="joint", depth=s.depth, rule=rule,
                                   layers=s.layers, heads=s.heads)
         groups, target = groups_of(self.generation, "word"), replayer.clean()
-        masks = without(groups, replayer.num_tokens).to(target.device)
+        masks = without(groups, replayer.num_tokens, factor).to(target.device)
         return effects(replayer, target, self.blank, groups, masks)
 
     @torch.no_grad()
