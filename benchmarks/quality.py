@@ -59,6 +59,7 @@ SUITES: dict[str, dict[str, Case]] = {
         "default": ("learned", {}),
         "1 step": ("learned", {"steps": 1, "lr": 0.15}),
         "10 steps": ("learned", {"steps": 10}),
+        "from AtMan": ("learned", {"start": "atman"}),
         "from 1/2, 10 steps": ("learned", COLD),
         "from 1/2, 5 steps": ("learned", {**COLD, "steps": 5}),
         "from 1/2, 50 steps": ("learned", {**COLD, "steps": 50, "tolerance": 0.0}),

@@ -8,7 +8,7 @@ author = "the xattnmask authors"
 release = importlib.metadata.version("xattnmask")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
-exclude_patterns = ["benchmark/*"]
+exclude_patterns = ["benchmark/*", "studies/*"]
 html_title = f"xattnmask {release}"
 myst_heading_anchors = 4  # links to headings, as GitHub makes them
 myst_enable_extensions = ["colon_fence"]
@@ -27,5 +27,5 @@ def setup(app):
 
 
 def _outside_pages_as_files(app, name, source):
-    """A README of an adapter or a table of the benchmark is no page of the site: a link to it hands over the file."""
-    source[0] = re.sub(r"\]\(((?:\.\./|benchmark/)[^)#]+\.md)(#[^)]*)?\)", r"](path:\1)", source[0])
+    """READMEs of adapters, tables of the benchmark and of studies are no pages: a link to one hands over the file."""
+    source[0] = re.sub(r"\]\(((?:\.\./|benchmark/|studies/)[^)#]+\.md)(#[^)]*)?\)", r"](path:\1)", source[0])
