@@ -19,11 +19,11 @@ LIMIT = 30
 def evaluated(setup: Setup, methods: Methods, cases: Sequence[Case] | None = None,
               folder: str = "evaluation") -> Evaluation:
     """``methods`` on ``cases``, or on the prompts of ``setup``; in ``folder`` of the study's, to go on there."""
-    limit = None if cases is not None else setup.limit
-    if limit is None and cases is None and setup.prompts is None:
+    prompts, limit = (setup.prompts, setup.limit) if cases is None else (cases, None)
+    if prompts is None and limit is None:
         limit = LIMIT
     return evaluate(
-        setup.model, setup.prompts if cases is None else cases, methods=methods, judge=setup.judge, world=setup.world,
+        setup.model, prompts, methods=methods, judge=setup.judge, world=setup.world,
         seed=setup.seed, out=None if setup.out is None else setup.out / folder, duration=setup.duration,
         guidance=setup.guidance, generate=setup.generate, repeats=setup.repeats, limit=limit, split=setup.split,
         on_prompt=setup.on_prompt)
